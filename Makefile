@@ -1,0 +1,57 @@
+# Every target makes its own virtual environment and installs what it needs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay docs clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed; say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## the main job on real connections, beside least connections and random (<= 4 minutes)
+	$(BIN)/forestay demo
+
+test: test-fast test-process  ## all tests
+
+test-fast: $(STAMP)  ## unit, property and conformance tests
+	$(BIN)/pytest -m 'not process and not soak' --cov --cov-report=term:skip-covered
+
+test-process: $(STAMP)  ## tests on real processes and sockets
+	$(BIN)/pytest -m 'process and not soak'
+
+test-soak: $(STAMP)  ## long runs: 10,000 connections, restarts under load
+	$(BIN)/pytest -m soak
+
+check: format lint types contracts test  ## what CI runs
+
+format: $(STAMP)
+	$(BIN)/ruff format --check
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+contracts: $(STAMP)
+	$(BIN)/lint-imports
+
+bench: bench-core bench-relay  ## every figure of the docs
+
+bench-core: $(STAMP)  ## place and tick
+	$(BIN)/python benchmarks/core.py
+
+bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
+	$(BIN)/python benchmarks/relay.py
+
+clean:
+	rm -rf $(VENV) build dist site

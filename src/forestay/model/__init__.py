@@ -1,0 +1,1 @@
+"""Records that cross module borders: frozen, without behaviour beyond reading themselves."""
