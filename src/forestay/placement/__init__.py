@@ -1,0 +1,1 @@
+"""Decides which endpoint a connection goes to, from predicted load alone."""

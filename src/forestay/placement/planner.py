@@ -1,0 +1,223 @@
+"""The cheapest endpoint without a scan: a heap of prices that is corrected lazily.
+
+Between two ticks a price only rises by placements, and every picker counts its own in a column of cumulative counters
+that the others may read. So a heap entry is a lower bound: look at the top, add what anybody placed there since, and
+sink it if it rose. Nobody locks; two pickers that look within the same microsecond may both take the same slot, which
+the next look corrects.
+
+Only the cheapest few hundred endpoints are kept as Python lists, whose arithmetic is several times faster than that of
+short arrays; the rest stay in arrays until the cheapest of them is reached.
+"""
+
+import heapq
+import random
+from collections.abc import Container, MutableSequence, Sequence
+from itertools import repeat
+from math import sqrt
+from operator import add, mul
+
+import numpy as np
+
+from forestay.model.plan import FloatArray, IntArray, Table
+
+HOT = 512
+"""Endpoints kept as lists. A rebuild costs about 0.15 us per endpoint of the cluster, spread over so many placements."""
+
+
+class Planner:
+    """Picks by the rule of `Table` until the next table.
+
+    Args:
+        table: prices, factors and limits.
+        own: this picker's cumulative placements by slot; it is their only writer.
+        others: the other pickers' columns, read only.
+        base: how many placements of all columns together the table's prices already contain, by slot.
+        seed: order among equal prices; different for every picker, or they would follow each other.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        own: MutableSequence[int],
+        others: Sequence[Sequence[int]] = (),
+        base: Sequence[int] | IntArray | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._factor = table.factor
+        self._weight = table.weight.tolist()
+        self._level = table.level.tolist()
+        self._own, self._others = own, others
+        self._base = self._counted() if base is None else np.asarray(base, np.int64)
+        self._price = table.price.copy()
+        self._seen = np.zeros(len(self._base), np.int64)  # placements that _price contains
+        self._limits = (table.slots.copy(), table.slots + table.paced)
+        self._wide = False  # True once nobody has slots left: the paced ones count as well
+        self._ties = random.Random(seed)
+        self._rebuild()
+
+    def pick(self, exclude: Container[int] = ()) -> int:
+        """The slot for the next connection, counted at once; -1 where nobody may take it."""
+        slot = self.peek(exclude)
+        if slot >= 0:
+            self._own[slot] += 1
+            self._settle(slot, self._hot_seen[slot] + 1)
+        return slot
+
+    def peek(self, exclude: Container[int] = ()) -> int:
+        """The slot that `pick` would choose, not counted."""
+        heap, value, seen, own, base = self._heap, self._value, self._hot_seen, self._own, self._hot_base
+        skipped = []
+        while True:
+            if not heap or heap[0][0] > self._bound:
+                if not self._extend():
+                    slot = -1
+                    break
+                heap, value, seen, base = self._heap, self._value, self._hot_seen, self._hot_base
+                continue
+            cost, _, slot = heap[0]
+            if cost != value[slot]:  # replaced by a later entry
+                heapq.heappop(heap)
+                continue
+            placed = own[slot] - base[slot]
+            for column in self._others:
+                placed += column[slot]
+            if placed != seen[slot]:
+                self._settle(slot, placed)
+                continue
+            if slot not in exclude:
+                break
+            skipped.append(heapq.heappop(heap))
+        for entry in skipped:
+            if value.get(entry[2]) == entry[0]:
+                heapq.heappush(heap, entry)
+        return slot
+
+    def unplace(self, slot: int) -> None:
+        """Take back a pick that came to nothing."""
+        self._own[slot] -= 1
+        self.reprice(slot, [1.0 / f for f in self._factor[slot].tolist()], placements=-1)
+
+    def reprice(self, slot: int, factors: Sequence[float], room: int = 0, placements: int = 0) -> None:
+        """Change one endpoint's price outside of the usual rise: a connection closed there, a connect failed.
+
+        Args:
+            slot: whose.
+            factors: what its squared price is multiplied by, per horizon point.
+            room: connections it may take more than before.
+            placements: placements that the factors account for.
+        """
+        if slot not in self._rows:
+            self._warm([slot])
+        self._rows[slot] = list(map(mul, self._rows[slot], factors))
+        self._hot_seen[slot] += placements
+        if room:
+            for limit in self._limits:
+                limit[slot] += room
+            self._hot_limit[slot] += room
+        self._push(slot)
+
+    def cost(self, slot: int) -> float:
+        """Price of one more connection on `slot`, by all placements known so far."""
+        if slot not in self._rows:
+            self._warm([slot])
+        return self._cost(self._rows[slot])
+
+    def rivals(self) -> list[tuple[int, float]]:
+        """The cheapest slots at the top of the heap and their prices (lower bounds), for explanations."""
+        value = self._value
+        return [(slot, cost) for cost, _, slot in self._heap[:3] if value[slot] == cost]
+
+    def row(self, slot: int) -> Sequence[float]:
+        """Squared price of `slot` per horizon point; a row is replaced, never changed, so it may be kept."""
+        if slot not in self._rows:
+            self._warm([slot])
+        return self._rows[slot]
+
+    def _cost(self, row: list[float]) -> float:
+        return sum(map(mul, self._weight, map(sqrt, map(add, row, self._level))))
+
+    def _settle(self, slot: int, placed: int) -> None:
+        """Bring the heap's top, which is `slot`, up to `placed` placements."""
+        factors, more = self._factors[slot], placed - self._hot_seen[slot]
+        row = self._rows[slot]
+        if more == 1:
+            row = list(map(mul, row, factors))
+        else:
+            row = list(map(mul, row, map(pow, factors, repeat(more))))
+        self._rows[slot] = row
+        self._hot_seen[slot] = placed
+        if placed >= self._hot_limit[slot]:
+            heapq.heappop(self._heap)
+            self._value[slot] = -1.0  # no entry
+            return
+        cost = self._value[slot] = self._cost(row)
+        heapq.heapreplace(self._heap, (cost, self._ties.random(), slot))
+
+    def _push(self, slot: int) -> None:
+        if self._hot_seen[slot] < self._hot_limit[slot]:
+            cost = self._value[slot] = self._cost(self._rows[slot])
+            heapq.heappush(self._heap, (cost, self._ties.random(), slot))
+        else:
+            self._value[slot] = -1.0
+
+    def _extend(self) -> bool:
+        """The heap ran out of cheap entries: look at everybody again, the second time with paced slots."""
+        if self._heap or self._bound != np.inf:
+            self._rebuild()
+        if not self._heap and not self._wide:
+            self._wide = True
+            self._rebuild()
+        return bool(self._heap)
+
+    def _counted(self) -> IntArray:
+        total = np.array(self._own, np.int64)
+        for column in self._others:
+            total += np.array(column, np.int64)
+        return total
+
+    def _rebuild(self) -> None:
+        """Bring all prices up to date and keep the cheapest as lists."""
+        if hasattr(self, "_rows"):
+            self._cool()
+        placed = self._counted() - self._base
+        risen = np.flatnonzero(placed != self._seen)
+        self._price[risen] *= self._factor[risen] ** (placed - self._seen)[risen, None]
+        self._seen[risen] = placed[risen]
+        cost: FloatArray = np.sqrt(self._price + self._level) @ np.array(self._weight)
+        cost[placed >= self._limits[self._wide]] = np.inf
+        self._bound = np.inf
+        if len(cost) > HOT:
+            nearest = np.argpartition(cost, HOT)[: HOT + 1]
+            self._bound = float(cost[nearest].max())
+            cheap = nearest[cost[nearest] < self._bound]
+            if not cheap.size:  # all equal: any of them will do
+                cheap = nearest[np.isfinite(cost[nearest])]
+        else:
+            cheap = np.flatnonzero(np.isfinite(cost))
+        self._rows: dict[int, list[float]] = {}
+        self._factors: dict[int, list[float]] = {}
+        self._value: dict[int, float] = {}
+        self._hot_seen: dict[int, int] = {}
+        self._hot_base: dict[int, int] = {}
+        self._hot_limit: dict[int, int] = {}
+        slots = cheap.tolist()
+        self._warm(slots)
+        self._value.update(zip(slots, map(self._cost, map(self._rows.__getitem__, slots)), strict=True))
+        ties = self._ties.random
+        self._heap = [(self._value[slot], ties(), slot) for slot in slots]
+        heapq.heapify(self._heap)
+
+    def _warm(self, slots: list[int]) -> None:
+        """Move endpoints from the arrays to the lists."""
+        self._rows.update(zip(slots, self._price[slots].tolist(), strict=True))
+        self._factors.update(zip(slots, self._factor[slots].tolist(), strict=True))
+        self._hot_seen.update(zip(slots, self._seen[slots].tolist(), strict=True))
+        self._hot_base.update(zip(slots, self._base[slots].tolist(), strict=True))
+        self._hot_limit.update(zip(slots, self._limits[self._wide][slots].tolist(), strict=True))
+
+    def _cool(self) -> None:
+        """Write the lists back to the arrays."""
+        slots = list(self._rows)
+        if slots:
+            self._price[slots] = list(self._rows.values())
+            self._seen[slots] = [self._hot_seen[slot] for slot in slots]
