@@ -60,7 +60,10 @@ class Planner:
         slot = self.peek(exclude)
         if slot >= 0:
             self._own[slot] += 1
-            self._settle(slot, self._hot_seen[slot] + 1)
+            if self._heap[0][2] == slot:
+                self._settle(slot, self._hot_seen[slot] + 1)
+            else:  # cheaper ones were excluded
+                self.reprice(slot, self._factors[slot], placements=1)
         return slot
 
     def peek(self, exclude: Container[int] = ()) -> int:
@@ -134,7 +137,8 @@ class Planner:
         return self._rows[slot]
 
     def _cost(self, row: list[float]) -> float:
-        return sum(map(mul, self._weight, map(sqrt, map(add, row, self._level))))
+        cost: float = sum(map(mul, self._weight, map(sqrt, map(add, row, self._level))))
+        return cost
 
     def _settle(self, slot: int, placed: int) -> None:
         """Bring the heap's top, which is `slot`, up to `placed` placements."""
