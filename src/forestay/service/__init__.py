@@ -1,0 +1,1 @@
+"""Shows a running forestay and takes orders: the HTTP API, metrics and logs."""
