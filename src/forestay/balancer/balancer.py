@@ -93,7 +93,7 @@ class Balancer:
         levels = np.array([0.1, 0.5, 0.9])
         forecast = Forecast(tuple(self.ids), horizons, mean, np.zeros((9, 3)), levels, ones * 0)
         pool: Sequence[str] = [i for i, up in zip(self.ids, self.up, strict=True) if up and i]
-        return Plan(now_s, table, forecast, pool, dict.fromkeys(pool, 100))
+        return Plan(now_s, table, forecast, lambda: dict.fromkeys(pool, 100))
 
     def announce(self, event: Event, now_s: float) -> None: ...
 
