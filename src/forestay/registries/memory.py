@@ -1,0 +1,130 @@
+"""A store in the memory of this process: for tests, and for a balancer that may forget when it stops.
+
+One dict. Reading a prefix scans it all, which is fine for the thousands of keys a registry keeps (connections share
+keys by the hundred).
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Sequence
+
+from forestay.model.errors import InvalidInput
+from forestay.registries.history import History
+from forestay.registries.sessions import LocalSession
+from forestay.registries.store import (
+    COMMIT_TIMEOUT_S,
+    Delete,
+    Guard,
+    GuardFailed,
+    Item,
+    Operation,
+    Put,
+    SessionLost,
+    Snapshot,
+    StoreCaps,
+    Unavailable,
+    WatchBatch,
+    check_commit,
+)
+
+
+class MemoryStore:
+    """Implements `Store`; nothing outlives it."""
+
+    def __init__(self) -> None:
+        self._items: dict[bytes, Item] = {}
+        self._history = History(revision=0)
+        self._sessions: dict[int, LocalSession] = {}
+        self._session_ids = itertools.count(1)
+        self._closed = False
+
+    @property
+    def caps(self) -> StoreCaps:
+        """See `Store.caps`."""
+        return StoreCaps(
+            durable=False,
+            replicated=False,
+            operations_max=128,
+            value_bytes_max=512 << 10,
+            commit_bytes_max=1 << 20,
+            ttl_s_min=0.05,
+            ttl_slack_s=0.5,
+        )
+
+    async def read(self, prefix: bytes, *, stale: bool = False) -> Snapshot:
+        """See `Store.read`."""
+        self._check_open()
+        keys = sorted(key for key in self._items if key.startswith(prefix))
+        return Snapshot(self._history.revision, [self._items[key] for key in keys])
+
+    async def commit(
+        self,
+        operations: Sequence[Operation],
+        guards: Sequence[Guard] = (),
+        *,
+        timeout_s: float = COMMIT_TIMEOUT_S,
+    ) -> int:
+        """See `Store.commit`."""
+        self._check_open()
+        check_commit(operations, guards, self.caps)
+        for guard in guards:
+            if not guard.holds(self._items.get(guard.key)):
+                raise GuardFailed(f"{guard} does not hold: read the key again")
+        for op in operations:
+            if isinstance(op, Put) and op.session and op.session not in self._sessions:
+                raise SessionLost(f"session {op.session} ended: open another and put its keys again")
+        return self._apply(operations)
+
+    def watch(self, prefix: bytes, after: int) -> AsyncIterator[WatchBatch]:
+        """See `Store.watch`."""
+        return self._history.watch(prefix, after)
+
+    async def session(self, ttl_s: float) -> LocalSession:
+        """See `Store.session`."""
+        self._check_open()
+        if not ttl_s >= self.caps.ttl_s_min:
+            raise InvalidInput(f"ttl_s = {ttl_s}: this store honours {self.caps.ttl_s_min} s and more")
+        session = LocalSession(next(self._session_ids), ttl_s, self._end_session)
+        self._sessions[session.id] = session
+        return session
+
+    async def trim(self, through: int) -> None:
+        """See `Store.trim`."""
+        self._history.trim(through)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        for session in list(self._sessions.values()):
+            await session.end()
+        self._closed = True
+        self._history.close()
+
+    def _apply(self, operations: Sequence[Operation]) -> int:
+        revision = self._history.revision + 1
+        puts: list[Item] = []
+        deletes: list[bytes] = []
+        for op in operations:
+            if isinstance(op, Put):
+                known = self._items.get(op.key)
+                item = Item(op.key, op.value, revision, known.created if known else revision, op.session)
+                self._items[op.key] = item
+                puts.append(item)
+            elif isinstance(op, Delete):
+                if self._items.pop(op.key, None) is not None:
+                    deletes.append(op.key)
+            else:
+                gone = sorted(key for key in self._items if key.startswith(op.prefix))
+                deletes.extend(gone)
+                for key in gone:
+                    del self._items[key]
+        self._history.publish(WatchBatch(revision, puts, deletes))
+        return revision
+
+    async def _end_session(self, session_id: int) -> None:
+        del self._sessions[session_id]
+        keys = sorted(item.key for item in self._items.values() if item.session == session_id)
+        if keys:
+            self._apply([Delete(key) for key in keys])
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the store was closed: open it again")
