@@ -1,116 +1,468 @@
-"""WALKING SKELETON: least connections behind the final interface; the planner replaces it."""
+"""The façade: one cluster, events in, verdicts and plans out.
 
-from collections.abc import Iterable, Sequence
+Everything is driven from outside: no I/O, no clock, no global randomness. The live loop, tests and simulations call
+the same object. Time is whatever `now_s` says, in seconds; a time before the latest one seen counts as the latest, so
+that a clock that jumps back stops time for a while and breaks nothing.
+"""
+
+import math
+from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
+from forestay.balancer.explanation import KEPT_MAX, Decision
+from forestay.balancer.pricing import PENALTY, Pricing
+from forestay.balancer.roster import Roster
 from forestay.balancer.settings import BalancerSettings
-from forestay.model.errors import UnknownConnection, UnknownEndpoint
+from forestay.forecasting.calibration import LEVELS
+from forestay.forecasting.forecaster import Forecaster
+from forestay.model.errors import InvalidInput, UnknownConnection
 from forestay.model.event import Event
+from forestay.model.horizons import HORIZONS, HORIZONS_S
 from forestay.model.load import LoadReport
-from forestay.model.plan import UNLIMITED, Forecast, Plan, Table, Verdict
+from forestay.model.outlook import Outlook
+from forestay.model.plan import BoolArray, FloatArray, Forecast, IntArray, Plan, Table, Verdict
+from forestay.placement.admission import ClientRates, Queue, Waiting
+from forestay.placement.fitness import KAPPA
+from forestay.placement.planner import Planner
+from forestay.placement.weights import weigh
+
+_PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
 
 
 class Balancer:
+    """Places connections of one cluster.
+
+    Args:
+        settings: None: the defaults.
+        seed: of the order among equals, the only randomness there is.
+    """
+
     def __init__(self, settings: BalancerSettings | None = None, seed: int = 0) -> None:
         self.settings = settings or BalancerSettings()
-        self.ids: list[str] = []
-        self.slot: dict[str, int] = {}
-        self.count: list[int] = []
-        self.up: list[bool] = []
-        self.load: dict[str, float] = {}
-        self.where: dict[str, str] = {}
+        self._rng = np.random.default_rng(seed)  # noqa: TID251 the one place where randomness enters
+        self._seed = seed
+        self._now_s = -math.inf
+        self._roster = Roster()
+        self._forecaster = Forecaster(self._rng)
+        self._pricing = Pricing(self.settings, float(self._rng.random()))
+        self._queue = Queue(self.settings.queue_max)
+        self._clients = ClientRates(self.settings.client_rate_per_s, self.settings.client_burst)
+        self._connections: dict[str, int] = {}  # open: id -> population slot
+        self._names: dict[int, str] = {}  # and back
+        self._reserved: dict[str, tuple[int, float, str]] = {}  # admitted: id -> endpoint slot, when, hint
+        self._decisions: dict[str, Decision] = {}
+        self._placed: list[int] = []  # cumulative placements by endpoint slot
+        self._placed_then: IntArray = np.zeros(0, np.int64)  # when the table was made
+        self._priced_s = -math.inf
+        self._changed = False  # the endpoints, since the table was made
+        self._scale: list[float] = []
+        self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon
+        nothing, limits = np.zeros((0, HORIZONS)), np.zeros(0, np.int64)
+        self._table = Table((), nothing, nothing, np.full(HORIZONS, 1 / HORIZONS), np.zeros(HORIZONS), limits, limits)
+        self._planner = Planner(self._table, self._placed)
+        self._zone_planners: dict[str, Planner] = {}
+
+    # ---- endpoints
 
     def add_endpoint(
-        self, endpoint_id: str, now_s: float, capacity: float | None = None, zone: str = "",
+        self,
+        endpoint_id: str,
+        now_s: float,
+        capacity: float | None = None,
+        zone: str = "",
         connections_max: int | None = None,
     ) -> None:
-        if endpoint_id not in self.slot:
-            self.slot[endpoint_id] = len(self.ids)
-            self.ids.append(endpoint_id)
-            self.count.append(0)
-            self.up.append(True)
-        self.up[self.slot[endpoint_id]] = True
+        """Add an endpoint; again: update it, and end a drain.
+
+        Args:
+            endpoint_id: its name everywhere, by custom its address.
+            now_s: this moment.
+            capacity: size relative to the others; None: learned.
+            zone: locality, matched by `place(zone=...)`.
+            connections_max: most connections at once; None: no bound of its own.
+
+        Raises:
+            InvalidInput: if the id is empty, the capacity not positive and finite, or connections_max negative.
+        """
+        if not endpoint_id:
+            raise InvalidInput("endpoint_id is empty: give the endpoint a name, such as its address")
+        if capacity is not None and not (math.isfinite(capacity) and capacity > 0):
+            raise InvalidInput(f"capacity = {capacity}: must be a positive number, or None to have it learned")
+        if connections_max is not None and connections_max < 0:
+            raise InvalidInput(f"connections_max = {connections_max}: must be 0 or more, or None for no bound")
+        self._clock(now_s)
+        roster = self._roster
+        slot = roster.slot.get(endpoint_id)
+        if slot is None:
+            if roster.full:
+                self._grow()
+            slot, new = roster.add(endpoint_id)
+            if new:
+                self._forecaster.forget(slot)
+            else:
+                self._forecaster.restarted(slot)
+            self._pricing.forgive(slot)
+        roster.draining[slot] = False
+        roster.zones[slot] = zone
+        roster.connections_max[slot] = math.inf if connections_max is None else connections_max
+        self._forecaster.cost.declare(slot, capacity)
+        self._changed = True
 
     def set_health(self, endpoint_id: str, healthy: bool, now_s: float) -> None:
-        self.up[self._slot(endpoint_id)] = healthy
+        """Unhealthy: nothing new, its connections stay. Raises UnknownEndpoint."""
+        self._clock(now_s)
+        slot = self._roster.find(endpoint_id)
+        if self._roster.healthy[slot] == healthy:
+            return
+        self._roster.healthy[slot] = healthy
+        if healthy:
+            self._forecaster.restarted(slot)
+            self._pricing.forgive(slot)
+        self._changed = True
 
     def drain_endpoint(self, endpoint_id: str, now_s: float) -> None:
-        self.up[self._slot(endpoint_id)] = False
+        """Nothing new for this endpoint until `add_endpoint` is called again. Raises UnknownEndpoint."""
+        self._clock(now_s)
+        self._roster.draining[self._roster.find(endpoint_id)] = True
+        self._changed = True
 
     def remove_endpoint(self, endpoint_id: str, now_s: float) -> None:
-        self.up[self._slot(endpoint_id)] = False
-        self.ids[self.slot.pop(endpoint_id)] = ""
+        """Forget the endpoint and its connections. Raises UnknownEndpoint."""
+        now_s = self._clock(now_s)
+        slot = self._roster.remove(endpoint_id)
+        population = self._forecaster.population
+        for connection in population.on_endpoint(slot):
+            population.close(connection)
+            del self._connections[self._names.pop(connection)]
+        for connection_id in [c for c, (endpoint, *_) in self._reserved.items() if endpoint == slot]:
+            del self._reserved[connection_id]
+        self._changed = True
 
-    def report(self, report: LoadReport, now_s: float) -> None:
-        self._slot(report.endpoint_id)
-        self.load[report.endpoint_id] = report.load or 0.0
+    def report(self, report: LoadReport, now_s: float) -> bool:
+        """Take a load report.
+
+        Returns:
+            False where it is unusable and was ignored: the endpoint is unknown, a value is NaN, infinite or negative,
+            it is older than the last one, or it says nothing about load or memory.
+        """
+        return self._roster.take_report(report, self._clock(now_s))
+
+    def announce(self, event: Event, now_s: float) -> None:
+        """Take notice of an external event; the same name again replaces it.
+
+        Raises:
+            InvalidInput: if it ends before it starts, or the factor is negative or not finite.
+        """
+        if not (math.isfinite(event.starts_s) and event.starts_s < event.ends_s):
+            raise InvalidInput(
+                f"event {event.name!r}: ends_s = {event.ends_s} must come after starts_s = {event.starts_s}"
+            )
+        if not (math.isfinite(event.arrival_factor) and event.arrival_factor >= 0):
+            raise InvalidInput(f"event {event.name!r}: arrival_factor = {event.arrival_factor}: must be 0 or more")
+        self._forecaster.arrivals.announce(event, self._clock(now_s))
+
+    # ---- connections
 
     def place(
-        self, connection_id: str, now_s: float, hint: str = "", client: str = "", zone: str = "",
-        prefer: str | None = None, exclude: Iterable[str] = (),
+        self,
+        connection_id: str,
+        now_s: float,
+        hint: str = "",
+        client: str = "",
+        zone: str = "",
+        prefer: str | None = None,
+        exclude: Iterable[str] = (),
     ) -> Verdict:
-        verdict = self.preview(connection_id, now_s, hint, client, zone, prefer, exclude)
-        if verdict.kind == "admit":
-            self.opened(connection_id, verdict.endpoint_id, now_s, hint)
-        return verdict
+        """Say where a connection should go, and reserve it there.
+
+        Args:
+            connection_id: unique; asking again for one that is reserved gives the same answer.
+            now_s: this moment.
+            hint: class of connection.
+            client: key of the client for rate limits; "": none.
+            zone: endpoints of this zone win while their price is within `prefer_factor` of the cheapest.
+            prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
+            exclude: endpoints that must not be chosen, e.g. because they just failed.
+        """
+        now_s = self._clock(now_s)
+        reserved = self._reserved.get(connection_id)
+        if reserved is not None and self._roster.ids[reserved[0]] not in exclude:
+            return Verdict("admit", connection_id, self._roster.ids[reserved[0]], "reserved")
+        if connection_id in self._queue:
+            return Verdict("queue", connection_id, "", "waiting", self.settings.queue_deadline_s)
+        if client:
+            wait_s = self._clients.take(client, now_s)
+            if wait_s > 0:
+                return Verdict("shed", connection_id, "", "client_rate", wait_s)
+        if not self._queue:
+            slot, reason = self._choose(zone, prefer, exclude)
+            if slot >= 0:
+                return self._admit(connection_id, slot, reason, now_s, hint)
+            if self._table.shed:
+                return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
+        waiting = Waiting(connection_id, now_s + self.settings.queue_deadline_s, hint, zone, prefer, frozenset(exclude))
+        if not self._queue.push(waiting):
+            return Verdict("shed", connection_id, "", "queue_full", self._retry_after_s())
+        return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
 
     def preview(
-        self, connection_id: str, now_s: float, hint: str = "", client: str = "", zone: str = "",
-        prefer: str | None = None, exclude: Iterable[str] = (),
+        self,
+        connection_id: str,
+        now_s: float,
+        hint: str = "",
+        client: str = "",
+        zone: str = "",
+        prefer: str | None = None,
+        exclude: Iterable[str] = (),
     ) -> Verdict:
-        free = [(c, i) for i, c in enumerate(self.count) if self.up[i] and self.ids[i] not in exclude]
-        if not free:
-            return Verdict("queue", connection_id, reason="overload", retry_after_s=5.0)
-        return Verdict("admit", connection_id, self.ids[min(free)[1]], "fittest")
+        """What `place` would say; nothing changes, and rate limits of clients are not looked at."""
+        self._clock(now_s)
+        slot, reason = (-1, "") if self._queue else self._choose(zone, prefer, exclude)
+        if slot >= 0:
+            return Verdict("admit", connection_id, self._roster.ids[slot], reason)
+        if self._table.shed or len(self._queue) >= self.settings.queue_max:
+            return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
+        return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
 
     def poll(self, now_s: float) -> list[Verdict]:
-        return []
+        """Verdicts of queued connections whose turn or deadline has come, in order of arrival."""
+        now_s = self._clock(now_s)
+        verdicts = []
+        for waiting in self._queue:
+            slot, _ = self._choose(waiting.zone, waiting.prefer, waiting.exclude)
+            if slot >= 0:
+                self._queue.remove(waiting.connection_id)
+                verdicts.append(self._admit(waiting.connection_id, slot, "queued", now_s, waiting.hint))
+            elif waiting.deadline_s <= now_s:
+                self._queue.remove(waiting.connection_id)
+                verdicts.append(Verdict("shed", waiting.connection_id, "", "deadline", self._retry_after_s()))
+            elif not waiting.exclude:  # nobody behind can be served either, and their deadlines are later
+                break
+        return verdicts
 
     def opened(self, connection_id: str, endpoint_id: str, now_s: float, hint: str = "") -> None:
-        if connection_id in self.where:
+        """A connection is established.
+
+        Legal without `place` (adopted, or placed by another picker). Open already on this endpoint: nothing happens; on
+        another: it has moved. Raises UnknownEndpoint.
+        """
+        now_s = self._clock(now_s)
+        slot = self._roster.find(endpoint_id)
+        self._queue.remove(connection_id)
+        open_slot = self._connections.get(connection_id)
+        if open_slot is not None:
+            if self._forecaster.population.owner(open_slot) == slot:
+                return
             self.closed(connection_id, now_s)
-        self.where[connection_id] = endpoint_id
-        self.count[self._slot(endpoint_id)] += 1
+        reserved = self._reserved.pop(connection_id, None)
+        if reserved is None:
+            self._placed[slot] += 1
+        elif reserved[0] != slot:
+            self._planner.unplace(reserved[0])
+            self._placed[slot] += 1
+        connection = self._forecaster.opened(slot, now_s)
+        self._connections[connection_id] = connection
+        self._names[connection] = connection_id
 
     def failed(self, connection_id: str, endpoint_id: str, now_s: float) -> None:
-        self.closed(connection_id, now_s)
+        """The endpoint did not accept the connection: it pays for that in every price of the next seconds."""
+        self._clock(now_s)
+        reserved = self._reserved.pop(connection_id, None)
+        if reserved is not None:
+            self._planner.unplace(reserved[0])
+        self._queue.remove(connection_id)
+        slot = self._roster.slot.get(endpoint_id)
+        if slot is not None:
+            self._pricing.penalise(slot)
+            for planner in self._planners():
+                planner.reprice(slot, _PENALISED)
 
     def closed(self, connection_id: str, now_s: float) -> None:
-        endpoint_id = self.where.pop(connection_id, None)
-        if endpoint_id in self.slot:
-            self.count[self.slot[endpoint_id]] -= 1
+        """The connection is gone, or no longer wants a place. Unknown ones are ignored."""
+        now_s = self._clock(now_s)
+        connection = self._connections.pop(connection_id, None)
+        if connection is None:
+            reserved = self._reserved.pop(connection_id, None)
+            if reserved is not None:
+                self._planner.unplace(reserved[0])
+            else:
+                self._queue.remove(connection_id)
+            return
+        del self._names[connection]
+        slot, age = self._forecaster.closed(connection, now_s)
+        if self._remaining:  # the price expected its load to go on: give it back, and its place
+            steepness = -2 * KAPPA * self._scale[slot]
+            factors = [math.exp(steepness * load) for load in self._remaining[age]]
+            for planner in self._planners():
+                planner.reprice(slot, factors, room=1)
+
+    # ---- once a second
 
     def tick(self, now_s: float, wall_s: float | None = None) -> Plan:
-        n, horizons = len(self.ids), np.array([0.0, 1, 2, 4, 7, 11, 16, 22, 30])
-        ones = np.ones((n, 9))
-        price = ones * (1.0 + np.array(self.count, float))[:, None]
-        table = Table(
-            tuple(self.ids), price, ones * 1.01, np.full(9, 1 / 9), np.zeros(9),
-            np.where(self.up, UNLIMITED, 0), np.zeros(n, np.int64),
-        )
-        mean = ones * np.array([self.load.get(i, 0.0) for i in self.ids])[:, None]
-        levels = np.array([0.1, 0.5, 0.9])
-        forecast = Forecast(tuple(self.ids), horizons, mean, np.zeros((9, 3)), levels, ones * 0)
-        pool: Sequence[str] = [i for i, up in zip(self.ids, self.up, strict=True) if up and i]
-        return Plan(now_s, table, forecast, lambda: dict.fromkeys(pool, 100))
+        """Learn from what happened since the last tick and plan until the next.
 
-    def announce(self, event: Event, now_s: float) -> None: ...
+        Args:
+            now_s: this moment; about a second after the last tick.
+            wall_s: Unix time, for the calendar only.
+        """
+        now_s = self._clock(now_s)
+        self._expire_reservations(now_s)
+        roster = self._roster
+        known = roster.known(now_s, self.settings.stale_after_s)
+        takes_part = roster.takes_part(self.settings.memory_max)
+        outlook = self._forecaster.tick(now_s, roster.load, roster.at_s, roster.fresh & known, known, takes_part)
+        roster.fresh[:] = False
+        fallbacks = self._price(outlook, known, takes_part)
+        return Plan(
+            now_s=now_s,
+            table=self._table,
+            forecast=self._forecast(outlook),
+            weigh=partial(weigh, self._table, self._forecaster.arrivals.rate_per_s),
+            fallbacks=fallbacks,
+        )
 
     def explain(self, connection_id: str) -> str:
-        if connection_id not in self.where:
+        """The scores that a placement was decided on, for a person.
+
+        Raises:
+            UnknownConnection: if it was not placed here, or longer ago than the last 50,000 placements.
+        """
+        decision = self._decisions.get(connection_id)
+        if decision is None:
             raise UnknownConnection(connection_id)
-        return f"{connection_id} is on {self.where[connection_id]}"
+        return decision.words(connection_id, self.settings.threshold)
 
-    def snapshot(self) -> bytes:
-        return b""
+    # ---- inside
 
-    @classmethod
-    def restore(cls, data: bytes, settings: BalancerSettings | None = None, seed: int = 0, now_s: float = 0.0) -> "Balancer":
-        return cls(settings, seed)
+    def _clock(self, now_s: float) -> float:
+        self._now_s = max(self._now_s, now_s)
+        return self._now_s
 
-    def _slot(self, endpoint_id: str) -> int:
-        try:
-            return self.slot[endpoint_id]
-        except KeyError:
-            raise UnknownEndpoint(endpoint_id) from None
+    def _grow(self) -> None:
+        size = self._roster.grow()
+        self._forecaster.resize(size)
+        self._pricing.resize(size)
+        more = size - len(self._placed)
+        self._placed += [0] * more
+        self._placed_then = np.append(self._placed_then, np.zeros(more, np.int64))
+
+    def _planners(self) -> Iterable[Planner]:
+        return (self._planner, *self._zone_planners.values())
+
+    def _choose(self, zone: str, prefer: str | None, exclude: Iterable[str]) -> tuple[int, str]:
+        """Slot and reason, not counted yet; -1 where nobody may take it."""
+        if self._changed:
+            self._refresh()
+        slots = self._roster.slot
+        without = {slots[endpoint_id] for endpoint_id in exclude if endpoint_id in slots} if exclude else ()
+        slot = self._planner.peek(without)
+        if slot < 0:
+            return slot, ""
+        if prefer is not None or zone:
+            bound = self._planner.cost(slot) * self.settings.prefer_factor
+            wanted = -1 if prefer is None else slots.get(prefer, -1)
+            if (
+                wanted >= 0
+                and wanted not in without
+                and self._has_slots(wanted)
+                and self._planner.cost(wanted) <= bound
+            ):
+                return wanted, "prefer"
+            if zone:
+                near = self._zone_planner(zone).peek(without)
+                if near >= 0 and self._planner.cost(near) <= bound:
+                    return near, "zone"
+        return slot, "fittest"
+
+    def _has_slots(self, slot: int) -> bool:
+        """Whether the slot is eligible and stays so with one more."""
+        return self._planner.placed(slot) < int(self._table.slots[slot])
+
+    def _zone_planner(self, zone: str) -> Planner:
+        """A planner over one zone's endpoints, made when first asked for after a tick; it shares the counters."""
+        planner = self._zone_planners.get(zone)
+        if planner is None:
+            here = np.array([z == zone for z in self._roster.zones])
+            planner = self._zone_planners[zone] = self._planner.restricted(here)
+        return planner
+
+    def _admit(self, connection_id: str, slot: int, reason: str, now_s: float, hint: str) -> Verdict:
+        planner, ids = self._planner, self._roster.ids
+        endpoint_id = ids[slot]
+        row = planner.row(slot)
+        rivals = tuple((ids[other], cost, planner.row(other)) for other, cost in planner.rivals() if other != slot)
+        self._decisions[connection_id] = Decision(now_s, endpoint_id, reason, planner.cost(slot), row, rivals)
+        if len(self._decisions) > KEPT_MAX:
+            del self._decisions[next(iter(self._decisions))]
+        planner.count(slot)
+        previous = self._reserved.pop(connection_id, None)
+        if previous is not None:
+            planner.unplace(previous[0])
+        self._reserved[connection_id] = (slot, now_s, hint)
+        return Verdict("admit", connection_id, endpoint_id, reason)
+
+    def _expire_reservations(self, now_s: float) -> None:
+        for connection_id, (slot, at_s, _) in list(self._reserved.items()):  # oldest first
+            if now_s - at_s < self.settings.reservation_s:
+                break
+            del self._reserved[connection_id]
+            self._planner.unplace(slot)
+
+    def _retry_after_s(self) -> float:
+        """When asking again may help: a tick at least, and later the fuller the queue is."""
+        return 1.0 + self.settings.queue_deadline_s * len(self._queue) / max(self.settings.queue_max, 1)
+
+    def _price(self, outlook: Outlook, known: BoolArray, takes_part: BoolArray) -> frozenset[str]:
+        """Make the table and planner of this moment; returns the fallbacks that are in force."""
+        now_s, roster = self._now_s, self._roster
+        dt_s = now_s - self._priced_s if math.isfinite(self._priced_s) else 1.0
+        counts = self._forecaster.population.counts.sum(0)
+        reserved = np.zeros(roster.size, np.int64)
+        for slot, *_ in self._reserved.values():
+            reserved[slot] += 1
+        placed = np.array(self._placed, np.int64)
+        room = roster.connections_max - counts
+        fallbacks = set()
+        if (known & takes_part).any():
+            taken = placed - self._placed_then
+            self._table = self._pricing.table(tuple(roster.ids), outlook, takes_part, room, taken, dt_s)
+            self._remaining = outlook.remaining.T.tolist()
+            if (takes_part & ~known).any():
+                fallbacks.add("telemetry_stale")
+        else:
+            self._table = self._pricing.table_by_counts(tuple(roster.ids), counts, outlook.scale, takes_part, room)
+            self._remaining = []
+            if takes_part.any():
+                fallbacks.add("telemetry_missing")
+        self._scale = outlook.scale.tolist()
+        self._placed_then, self._priced_s, self._changed = placed, now_s, False
+        self._seed += 1
+        self._planner = Planner(self._table, self._placed, base=placed - reserved, seed=self._seed)
+        self._zone_planners = {}
+        return frozenset(fallbacks)
+
+    def _refresh(self) -> None:
+        """The endpoints changed between two ticks: price anew from what is known, learn nothing."""
+        roster = self._roster
+        known = roster.known(self._now_s, self.settings.stale_after_s)
+        takes_part = roster.takes_part(self.settings.memory_max)
+        self._price(self._forecaster.look_ahead(self._now_s, roster.load, known, takes_part), known, takes_part)
+
+    def _forecast(self, outlook: Outlook) -> Forecast:
+        slots = self._roster.slots()
+        ids = self._roster.ids
+        return Forecast(
+            endpoint_ids=tuple(ids[slot] for slot in slots.tolist()),
+            horizons_s=HORIZONS_S,
+            mean=_rows(outlook.expected, slots),
+            errors=outlook.errors,
+            levels=LEVELS,
+            spread=_rows(outlook.spread, slots),
+        )
+
+
+def _rows(matrix: FloatArray, slots: IntArray) -> FloatArray:
+    """Columns of a (horizons, slots) matrix as rows, shape (slots, horizons)."""
+    return np.ascontiguousarray(matrix[:, slots].T)

@@ -1,4 +1,4 @@
-"""Exceptions, one class per thing a caller can do about it. Expected trouble is a value (a verdict), not one of these."""
+"""Exceptions, one class per thing a caller can do about it. Expected trouble is a value (a verdict)."""
 
 
 class ForestayError(Exception):

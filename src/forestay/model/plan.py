@@ -1,7 +1,8 @@
 """What the balancer decides: verdicts for single connections, and once a second a plan for everybody else."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -79,6 +80,11 @@ class Table:
         """Which slots are under the threshold, shape (slots,)."""
         return self.slots > 0
 
+    def cost(self) -> FloatArray:
+        """Price of the next connection on each slot before any placement, shape (slots,)."""
+        cost: FloatArray = np.sqrt(self.price + self.level) @ self.weight
+        return cost
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
@@ -121,7 +127,7 @@ class Forecast:
         return column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """One tick's result.
 
@@ -129,9 +135,7 @@ class Plan:
         now_s: the tick.
         table: for planes that pick themselves.
         forecast: predicted load.
-        pool: ids of the eligible endpoints, fittest first.
-        weights: for planes that only take weights: integer share of the next second's arrivals by endpoint id, 0-1000;
-            0: nothing new.
+        weigh: computes `weights`; most planes never ask.
         moves: connections to move.
         fallbacks: names of the fallbacks in force, e.g. "telemetry_missing"; empty when all is well.
     """
@@ -139,7 +143,21 @@ class Plan:
     now_s: float
     table: Table
     forecast: Forecast
-    pool: Sequence[str]
-    weights: dict[str, int]
+    weigh: Callable[[], dict[str, int]]
     moves: tuple[Move, ...] = ()
-    fallbacks: frozenset[str] = field(default_factory=frozenset)
+    fallbacks: frozenset[str] = frozenset()
+
+    @cached_property
+    def weights(self) -> dict[str, int]:
+        """For planes that only take weights: share of the next second's arrivals by endpoint id, 0 to 1000.
+
+        0: nothing new. Endpoints that take newcomers have at least 1.
+        """
+        return self.weigh()
+
+    @cached_property
+    def pool(self) -> tuple[str, ...]:
+        """Ids of the eligible endpoints, fittest first."""
+        slots = np.flatnonzero(self.table.eligible)
+        fittest = slots[np.argsort(self.table.cost()[slots], kind="stable")]
+        return tuple(self.table.endpoint_ids[slot] for slot in fittest.tolist())

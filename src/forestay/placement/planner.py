@@ -9,6 +9,7 @@ Only the cheapest few hundred endpoints are kept as Python lists, whose arithmet
 short arrays; the rest stay in arrays until the cheapest of them is reached.
 """
 
+import copy
 import heapq
 import random
 from collections.abc import Container, MutableSequence, Sequence
@@ -18,10 +19,10 @@ from operator import add, mul
 
 import numpy as np
 
-from forestay.model.plan import FloatArray, IntArray, Table
+from forestay.model.plan import BoolArray, FloatArray, IntArray, Table
 
 HOT = 512
-"""Endpoints kept as lists. A rebuild costs about 0.15 us per endpoint of the cluster, spread over so many placements."""
+"""Endpoints kept as lists. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
 
 
 class Planner:
@@ -53,18 +54,23 @@ class Planner:
         self._limits = (table.slots.copy(), table.slots + table.paced)
         self._wide = False  # True once nobody has slots left: the paced ones count as well
         self._ties = random.Random(seed)
+        self._rows: dict[int, list[float]] = {}  # squared prices of the hot slots
         self._rebuild()
 
     def pick(self, exclude: Container[int] = ()) -> int:
         """The slot for the next connection, counted at once; -1 where nobody may take it."""
         slot = self.peek(exclude)
         if slot >= 0:
-            self._own[slot] += 1
-            if self._heap[0][2] == slot:
-                self._settle(slot, self._hot_seen[slot] + 1)
-            else:  # cheaper ones were excluded
-                self.reprice(slot, self._factors[slot], placements=1)
+            self.count(slot)
         return slot
+
+    def count(self, slot: int) -> None:
+        """Count a placement on `slot`: this picker's next pick, or the caller's own choice, must see it."""
+        self._own[slot] += 1
+        if self._heap and self._heap[0][2] == slot and slot in self._value:
+            self._settle(slot, self._hot_seen[slot] + 1)
+        else:
+            self._follow(slot)
 
     def peek(self, exclude: Container[int] = ()) -> int:
         """The slot that `pick` would choose, not counted."""
@@ -78,7 +84,7 @@ class Planner:
                 heap, value, seen, base = self._heap, self._value, self._hot_seen, self._hot_base
                 continue
             cost, _, slot = heap[0]
-            if cost != value[slot]:  # replaced by a later entry
+            if cost != value.get(slot):  # replaced by a later entry
                 heapq.heappop(heap)
                 continue
             placed = own[slot] - base[slot]
@@ -98,21 +104,17 @@ class Planner:
     def unplace(self, slot: int) -> None:
         """Take back a pick that came to nothing."""
         self._own[slot] -= 1
-        self.reprice(slot, [1.0 / f for f in self._factor[slot].tolist()], placements=-1)
+        self._follow(slot)
 
-    def reprice(self, slot: int, factors: Sequence[float], room: int = 0, placements: int = 0) -> None:
+    def reprice(self, slot: int, factors: Sequence[float], room: int = 0) -> None:
         """Change one endpoint's price outside of the usual rise: a connection closed there, a connect failed.
 
         Args:
             slot: whose.
             factors: what its squared price is multiplied by, per horizon point.
             room: connections it may take more than before.
-            placements: placements that the factors account for.
         """
-        if slot not in self._rows:
-            self._warm([slot])
-        self._rows[slot] = list(map(mul, self._rows[slot], factors))
-        self._hot_seen[slot] += placements
+        self._rows[slot] = list(map(mul, self.row(slot), factors))
         if room:
             for limit in self._limits:
                 limit[slot] += room
@@ -121,9 +123,11 @@ class Planner:
 
     def cost(self, slot: int) -> float:
         """Price of one more connection on `slot`, by all placements known so far."""
-        if slot not in self._rows:
-            self._warm([slot])
-        return self._cost(self._rows[slot])
+        return self._cost(self.row(slot))
+
+    def placed(self, slot: int) -> int:
+        """Placements on `slot` since the table was made, by all pickers."""
+        return int(self._own[slot] + sum(column[slot] for column in self._others) - self._base[slot])
 
     def rivals(self) -> list[tuple[int, float]]:
         """The cheapest slots at the top of the heap and their prices (lower bounds), for explanations."""
@@ -136,7 +140,19 @@ class Planner:
             self._warm([slot])
         return self._rows[slot]
 
-    def _cost(self, row: list[float]) -> float:
+    def restricted(self, to: BoolArray) -> "Planner":
+        """A planner over some slots only, shape (slots,); it goes on from this one's prices and shares its counters."""
+        self._cool()
+        part = copy.copy(self)
+        part._price, part._seen = self._price.copy(), self._seen.copy()
+        slots, wide = self._limits
+        part._limits = (np.where(to, slots, 0), np.where(to, wide, 0))
+        part._wide = False
+        part._rows = {}
+        part._rebuild()
+        return part
+
+    def _cost(self, row: Sequence[float]) -> float:
         cost: float = sum(map(mul, self._weight, map(sqrt, map(add, row, self._level))))
         return cost
 
@@ -157,12 +173,20 @@ class Planner:
         cost = self._value[slot] = self._cost(row)
         heapq.heapreplace(self._heap, (cost, self._ties.random(), slot))
 
+    def _follow(self, slot: int) -> None:
+        """Bring any slot up to the counters, wherever it is in the heap."""
+        row, placed = self.row(slot), self.placed(slot)
+        factors = map(pow, self._factors[slot], repeat(placed - self._hot_seen[slot]))
+        self._rows[slot] = list(map(mul, row, factors))
+        self._hot_seen[slot] = placed
+        self._push(slot)
+
     def _push(self, slot: int) -> None:
         if self._hot_seen[slot] < self._hot_limit[slot]:
             cost = self._value[slot] = self._cost(self._rows[slot])
             heapq.heappush(self._heap, (cost, self._ties.random(), slot))
         else:
-            self._value[slot] = -1.0
+            self._value[slot] = -1.0  # no entry
 
     def _extend(self) -> bool:
         """The heap ran out of cheap entries: look at everybody again, the second time with paced slots."""
@@ -181,8 +205,7 @@ class Planner:
 
     def _rebuild(self) -> None:
         """Bring all prices up to date and keep the cheapest as lists."""
-        if hasattr(self, "_rows"):
-            self._cool()
+        self._cool()
         placed = self._counted() - self._base
         risen = np.flatnonzero(placed != self._seen)
         self._price[risen] *= self._factor[risen] ** (placed - self._seen)[risen, None]
@@ -198,7 +221,7 @@ class Planner:
                 cheap = nearest[np.isfinite(cost[nearest])]
         else:
             cheap = np.flatnonzero(np.isfinite(cost))
-        self._rows: dict[int, list[float]] = {}
+        self._rows = {}
         self._factors: dict[int, list[float]] = {}
         self._value: dict[int, float] = {}
         self._hot_seen: dict[int, int] = {}

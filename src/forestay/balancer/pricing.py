@@ -1,0 +1,126 @@
+"""Turns an outlook into the table that everybody picks from until the next tick."""
+
+import numpy as np
+
+from forestay.balancer.settings import BalancerSettings
+from forestay.model.outlook import Outlook
+from forestay.model.plan import UNLIMITED, BoolArray, FloatArray, IntArray, Table
+from forestay.placement import fitness
+from forestay.placement.admission import Pace, headroom_slots
+
+PENALTY = 1.0
+"""Load that a failed connect adds to an endpoint's price: enough to put it behind everybody who works."""
+PENALTY_MAX = 2.0
+PENALTY_HALF_LIFE_S = 4.0
+"""After some ten seconds an endpoint that failed once is tried again when it looks idle."""
+
+
+class Pricing:
+    """Prices, limits, and the penalties of endpoints that refused connections.
+
+    Args:
+        settings: of the balancer.
+        offset: of this picker among `settings.pickers`, in [0, 1).
+    """
+
+    def __init__(self, settings: BalancerSettings, offset: float) -> None:
+        self._settings = settings
+        self._offset = offset * settings.pickers if settings.pickers > 1 else 0.0
+        self._penalty: FloatArray = np.zeros(0)
+        self._pace = Pace()
+
+    def resize(self, endpoints: int) -> None:
+        """Make room for more endpoints."""
+        self._penalty = np.append(self._penalty, np.zeros(endpoints - len(self._penalty)))
+        self._pace.resize(endpoints)
+
+    def forgive(self, endpoint: int) -> None:
+        """The endpoint begins anew."""
+        self._penalty[endpoint] = 0.0
+
+    def penalise(self, endpoint: int) -> None:
+        """A connect to the endpoint failed."""
+        self._penalty[endpoint] = min(self._penalty[endpoint] + PENALTY, PENALTY_MAX)
+
+    def table(
+        self,
+        ids: tuple[str, ...],
+        outlook: Outlook,
+        takes_part: BoolArray,
+        room: FloatArray,
+        taken: IntArray,
+        dt_s: float,
+    ) -> Table:
+        """Prices by predicted load.
+
+        Args:
+            ids: endpoint id by slot.
+            outlook: this tick's forecast.
+            takes_part: endpoints that may get newcomers.
+            room: connections until `connections_max`, shape (slots,).
+            taken: placements since the last tick.
+            dt_s: since the last tick.
+        """
+        settings = self._settings
+        self._penalty *= 0.5 ** (dt_s / PENALTY_HALF_LIFE_S)
+        load, newcomer, scale = outlook.present, outlook.newcomer, outlook.scale
+        own = newcomer[:, None] * scale * settings.pickers  # each sees only its own part of what is placed
+        price = fitness.squared_prices(load + self._offset * newcomer[:, None] * scale + self._penalty)
+        slots = np.where(takes_part, headroom_slots(load, newcomer, scale, settings.threshold), 0)
+        to_max = np.where(takes_part, headroom_slots(load, newcomer, scale, settings.load_max), 0)
+        if settings.overload == "place":
+            paced = np.where(takes_part, UNLIMITED, 0)
+        else:
+            paced = self._pace.allow(to_max.astype(np.float64), taken, slots > 0, dt_s)
+        slots, paced = _share(slots, paced, room, settings.pickers)
+        return Table(
+            endpoint_ids=ids,
+            price=np.ascontiguousarray(price.T),
+            factor=np.ascontiguousarray(np.exp(2 * fitness.KAPPA * own).T),
+            weight=fitness.horizon_weights(newcomer),
+            level=fitness.squared_level(outlook, takes_part),
+            slots=slots,
+            paced=paced,
+            shed=settings.overload == "queue" and bool(takes_part.any()) and not to_max.any(),
+        )
+
+    def table_by_counts(
+        self, ids: tuple[str, ...], counts: FloatArray, scale: FloatArray, takes_part: BoolArray, room: FloatArray
+    ) -> Table:
+        """Weighted least connections, for when no report counts: prices rise with connections over capacity.
+
+        Args:
+            ids: endpoint id by slot.
+            counts: open connections, shape (slots,).
+            scale: one over capacity.
+            takes_part: endpoints that may get newcomers.
+            room: connections until `connections_max`.
+        """
+        weighted = counts * scale
+        taking = weighted[takes_part]
+        unit = max(2.0 * float(taking.mean()), 10.0) if taking.size else 10.0
+        price = fitness.squared_prices(weighted / unit + self._penalty)[:, None]
+        factor = np.exp(2 * fitness.KAPPA * scale / unit)[:, None]
+        horizons = np.ones(len(fitness.SPACING_S))
+        slots, paced = _share(
+            np.where(takes_part, UNLIMITED, 0), np.zeros(len(ids), np.int64), room, self._settings.pickers
+        )
+        return Table(
+            endpoint_ids=ids,
+            price=price * horizons,
+            factor=factor * horizons,
+            weight=horizons / len(horizons),
+            level=np.zeros(len(horizons)),
+            slots=slots,
+            paced=paced,
+        )
+
+
+def _share(slots: IntArray, paced: IntArray, room: FloatArray, pickers: int) -> tuple[IntArray, IntArray]:
+    """Bound both by the connections an endpoint has room for, and leave the other pickers theirs."""
+    bound = np.maximum(np.minimum(room, UNLIMITED), 0).astype(np.int64)
+    slots = np.minimum(slots, bound)
+    paced = np.minimum(paced, bound - slots)
+    if pickers > 1:  # rounded up: together they may overshoot by one connection each, never starve
+        slots, paced = -(-slots // pickers), -(-paced // pickers)
+    return slots.astype(np.int64), paced.astype(np.int64)

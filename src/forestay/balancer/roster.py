@@ -1,0 +1,133 @@
+"""Which endpoints there are and what they last said, by slot.
+
+A slot is an index into every array of the balancer and a row of `Table`. It stays with its endpoint; when the endpoint
+is removed the slot rests, so that an endpoint that comes back under the same id finds what was learned of its size,
+and goes to a newcomer only when nothing else is free.
+"""
+
+import math
+from collections import OrderedDict
+
+import numpy as np
+
+from forestay.model.errors import UnknownEndpoint
+from forestay.model.load import LoadReport
+from forestay.model.plan import BoolArray, FloatArray, IntArray
+
+LOAD_CLIP = 10.0
+"""A report of more than this is taken as this: ten times overloaded is as bad as it gets."""
+RESTING_MAX = 64
+"""Slots of removed endpoints that wait for their return."""
+
+
+class Roster:
+    """Slots, what the operator and the health checks say, and the last report of each.
+
+    Attributes:
+        size: slots, free ones included; grows by doubling.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.ids: list[str] = []
+        self.slot: dict[str, int] = {}
+        self.zones: list[str] = []
+        self._resting: OrderedDict[str, int] = OrderedDict()
+        self._free: list[int] = []
+        self.connections_max: FloatArray = np.zeros(0)  # inf: no bound
+        self.healthy: BoolArray = np.zeros(0, bool)
+        self.draining: BoolArray = np.zeros(0, bool)
+        self.present: BoolArray = np.zeros(0, bool)
+        self.load: FloatArray = np.zeros(0)
+        self.memory: FloatArray = np.zeros(0)
+        self.at_s: FloatArray = np.zeros(0)  # end of the last report's window; -inf: none yet
+        self.fresh: BoolArray = np.zeros(0, bool)  # reported since the last tick
+
+    def find(self, endpoint_id: str) -> int:
+        """The slot of an endpoint; raises UnknownEndpoint."""
+        try:
+            return self.slot[endpoint_id]
+        except KeyError:
+            raise UnknownEndpoint(endpoint_id) from None
+
+    def add(self, endpoint_id: str) -> tuple[int, bool]:
+        """Give an endpoint a slot; returns it, and whether what was learned in it is another endpoint's."""
+        returning = endpoint_id in self._resting
+        if returning:
+            slot = self._resting.pop(endpoint_id)
+        elif self._free:
+            slot = self._free.pop()
+        else:
+            slot = self._resting.popitem(last=False)[1]
+        self.slot[endpoint_id] = slot
+        self.ids[slot] = endpoint_id
+        self.present[slot] = self.healthy[slot] = True
+        self.draining[slot] = self.fresh[slot] = False
+        self.at_s[slot] = -math.inf
+        self.load[slot] = self.memory[slot] = 0.0
+        return slot, not returning
+
+    @property
+    def full(self) -> bool:
+        """Whether the next new endpoint needs `grow` first."""
+        return not self._free and len(self._resting) <= RESTING_MAX
+
+    def grow(self) -> int:
+        """Double the slots; returns their number."""
+        size = max(8, 2 * self.size)
+        more = size - self.size
+        self.ids += [""] * more
+        self.zones += [""] * more
+        self._free += range(size - 1, self.size - 1, -1)
+        for name in ("healthy", "draining", "present", "fresh"):
+            setattr(self, name, np.append(getattr(self, name), np.zeros(more, bool)))
+        for name in ("load", "memory"):
+            setattr(self, name, np.append(getattr(self, name), np.zeros(more)))
+        self.connections_max = np.append(self.connections_max, np.full(more, np.inf))
+        self.at_s = np.append(self.at_s, np.full(more, -np.inf))
+        self.size = size
+        return size
+
+    def remove(self, endpoint_id: str) -> int:
+        """Let an endpoint go; returns its slot, which rests."""
+        slot = self.find(endpoint_id)
+        del self.slot[endpoint_id]
+        self._resting[endpoint_id] = slot
+        self.ids[slot] = ""
+        self.present[slot] = False
+        return slot
+
+    def take_report(self, report: LoadReport, now_s: float) -> bool:
+        """Note a report; False where it is unusable: unknown endpoint, NaN, negative, or older than the last one."""
+        slot = self.slot.get(report.endpoint_id, -1)
+        if slot < 0 or not math.isfinite(report.at_s):
+            return False
+        at_s = min(report.at_s, now_s)
+        parts = (report.load, report.cpu, report.network, report.memory)
+        if any(part is not None and not (math.isfinite(part) and part >= 0) for part in parts):
+            return False
+        if at_s < self.at_s[slot]:
+            return False
+        if report.memory is not None:
+            self.memory[slot] = report.memory
+        load = report.load
+        if load is None:
+            load = max((part for part in (report.cpu, report.network) if part is not None), default=None)
+        if load is None:
+            return report.memory is not None
+        self.load[slot] = min(load, LOAD_CLIP)
+        self.at_s[slot] = at_s
+        self.fresh[slot] = True
+        return True
+
+    def takes_part(self, memory_max: float) -> BoolArray:
+        """Endpoints that may get newcomers: present, healthy, not draining, memory to spare."""
+        return self.present & self.healthy & ~self.draining & (self.memory < memory_max)
+
+    def known(self, now_s: float, stale_after_s: float) -> BoolArray:
+        """Endpoints whose last report still counts."""
+        return self.present & (now_s - self.at_s <= stale_after_s)
+
+    def slots(self) -> IntArray:
+        """Slots in use, ascending."""
+        return np.flatnonzero(self.present)

@@ -1,0 +1,1 @@
+"""Explains load by open connections, and forecasts what is left."""

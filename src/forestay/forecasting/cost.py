@@ -1,0 +1,196 @@
+"""What load a connection brings at each age, and how large each endpoint is, learned from reports alone.
+
+    load[i](t) = scale[i] * sum_c theta[c] * X[c, i](t) + background[i](t)
+
+X holds the connections by cost bucket, averaged over the report's own window, and in a last row the accepts a second,
+whose theta is the load-seconds of one handshake. Both factors are regressed on quasi-differences, load(t) - rho
+load(t-1) with rho the pooled autocorrelation of the residual (Cochrane and Orcutt 1949): background and hidden costs
+move slowly and nearly cancel, changes of the population do not. Ours differs: rho is pooled and tracked online, the
+scales are shrunk to each other by their own spread (empirical Bayes), and the cost level is the plain ratio of load to
+connections from the very first report, so that a placement is never thought to be nearly free.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from forestay.forecasting.ages import COST_MID_S, COSTS
+from forestay.model.plan import BoolArray, FloatArray
+
+HALF_LIFE_S = 400.0
+LEVEL_HALF_LIFE_S = 70.0
+STEP_PER_BUCKET = 0.2
+"""Prior: neighbouring cost buckets differ by some 20 % of the level (a random walk)."""
+BACKGROUND_SD = 0.05
+"""Prior: an endpoint's own constant background is about this much load."""
+DECLARED_SD = 0.05
+"""A declared capacity is trusted to about 5 %."""
+ACCEPTS = COSTS  # the row of X and theta that counts accepts
+
+
+class Cost:
+    """Learned theta and scale.
+
+    Attributes:
+        theta: load per connection by cost bucket, then load-seconds per accept, shape (costs + 1,), at scale 1.
+        scale: one over capacity, geometric mean 1 over the endpoints that report, shape (endpoints,).
+        known: True once a report told the cost level.
+    """
+
+    def __init__(self, endpoints: int = 0) -> None:
+        self.theta: FloatArray = np.append(np.full(COSTS, 0.01), 0.0)
+        self.scale: FloatArray = np.ones(endpoints)
+        self.known = False
+        self._declared: FloatArray = np.full(endpoints, np.nan)  # capacities
+        self._gram: FloatArray = np.zeros((COSTS + 1, COSTS + 1))
+        self._moment: FloatArray = np.zeros(COSTS + 1)
+        self._load_sum = self._unit_sum = 0.0  # load, and what theta = 1 would give: their ratio is the level
+        self._square = self._lagged = 1e-9  # of the residual: their ratio is rho
+        self._lagged = 0.8e-9
+        self._noise = 4e-4  # variance of a quasi-difference
+        self._scale_sd = 0.5
+        # Moments per endpoint of the regression of quasi-differenced load on structural load and a constant.
+        self._xx, self._x, self._one, self._xy, self._y = (np.zeros(endpoints) for _ in range(5))
+        self._last_x: FloatArray = np.zeros((COSTS + 1, endpoints))
+        self._last_y: FloatArray = np.zeros(endpoints)
+        self._last_ok: BoolArray = np.zeros(endpoints, bool)
+        self._ticks = 0
+
+    def resize(self, endpoints: int) -> None:
+        """Make room for more endpoints."""
+        more = endpoints - len(self.scale)
+        self.scale = np.append(self.scale, np.ones(more))
+        self._declared = np.append(self._declared, np.full(more, np.nan))
+        for name in ("_xx", "_x", "_one", "_xy", "_y", "_last_y"):
+            setattr(self, name, np.append(getattr(self, name), np.zeros(more)))
+        self._last_x = np.pad(self._last_x, ((0, 0), (0, more)))
+        self._last_ok = np.append(self._last_ok, np.zeros(more, bool))
+
+    def declare(self, endpoint: int, capacity: float | None) -> None:
+        """Take the operator's word for an endpoint's size; None: learn it."""
+        self._declared[endpoint] = math.nan if capacity is None else capacity
+        self.scale[endpoint] = self._prior_scale()[0][endpoint]
+
+    def forget(self, endpoint: int) -> None:
+        """The slot belongs to another endpoint now."""
+        for moments in (self._xx, self._x, self._one, self._xy, self._y):
+            moments[endpoint] = 0.0
+        self.scale[endpoint] = 1.0
+        self._last_ok[endpoint] = False
+
+    def at_age(self, age_s: FloatArray) -> FloatArray:
+        """Load of one connection at an age, at scale 1; between bucket middles by interpolation."""
+        return np.interp(age_s, COST_MID_S, self.theta[:COSTS])
+
+    @property
+    def per_accept(self) -> float:
+        """Load-seconds of one handshake, at scale 1."""
+        return float(self.theta[ACCEPTS])
+
+    def structural(self, x: FloatArray) -> FloatArray:
+        """Load that the connections explain, shape (endpoints,), from X, shape (costs + 1, endpoints)."""
+        explained: FloatArray = self.scale * (self.theta @ x)
+        return explained
+
+    def learn(self, x: FloatArray, load: FloatArray, ok: BoolArray) -> None:
+        """One round of reports.
+
+        Args:
+            x: connections by cost bucket and accepts a second over each report's window, shape (costs + 1, endpoints).
+            load: reported load less what is known not to come from connections, shape (endpoints,).
+            ok: which endpoints have a new report, shape (endpoints,).
+        """
+        self._ticks += 1
+        keep = 0.5 ** (1 / HALF_LIFE_S)
+        unit = self.theta @ x
+        residual = load - self.scale * unit
+        both = ok & self._last_ok
+        if both.any():
+            self._learn_differences(x, load, residual, unit, np.flatnonzero(both), keep)
+        self._last_x[:, ok] = x[:, ok]
+        self._last_y[ok] = load[ok]
+        self._last_ok = ok.copy()
+        connections = float((self.scale * x[:COSTS].sum(0))[ok].sum())
+        decay = 0.5 ** (1 / LEVEL_HALF_LIFE_S)
+        self._load_sum = self._load_sum * decay + max(float(load[ok].sum()), 0.0)
+        self._unit_sum = self._unit_sum * decay + connections
+        if connections <= 0 or self._load_sum <= 0:
+            return
+        self.known = True
+        if self._ticks % 5 == 0 or self._ticks < 20:
+            self._solve_theta(self._load_sum / self._unit_sum)
+            self._solve_scale(ok)
+
+    def _learn_differences(
+        self,
+        x: FloatArray,
+        load: FloatArray,
+        residual: FloatArray,
+        unit: FloatArray,
+        rows: npt.NDArray[np.intp],
+        keep: float,
+    ) -> None:
+        last_unit = self.theta @ self._last_x
+        last_residual = (self._last_y - self.scale * last_unit)[rows]
+        residual = residual[rows]
+        self._square = self._square * keep + float(last_residual @ last_residual)
+        self._lagged = self._lagged * keep + float(last_residual @ residual)
+        rho = min(max(self._lagged / self._square, 0.0), 0.97)
+        innovation = residual - rho * last_residual
+        self._noise += 0.02 * (float(innovation @ innovation) / len(rows) + 1e-7 - self._noise)
+        dx = (x[:, rows] - rho * self._last_x[:, rows]) * self.scale[rows]
+        dy = load[rows] - rho * self._last_y[rows]
+        self._gram = self._gram * keep + dx @ dx.T
+        self._moment = self._moment * keep + dx @ dy
+        du = (unit - rho * last_unit)[rows]
+        one = 1.0 - rho
+        for moments, value in (
+            (self._xx, du * du),
+            (self._x, du * one),
+            (self._one, np.full(len(rows), one * one)),
+            (self._xy, du * dy),
+            (self._y, dy * one),
+        ):
+            moments[rows] = moments[rows] * keep + value
+
+    def _solve_theta(self, level: float) -> None:
+        """Posterior mean of theta under a random walk around `level`."""
+        walk = np.zeros((COSTS, COSTS + 1))
+        index = np.arange(COSTS - 1)
+        walk[index, index], walk[index, index + 1] = -1.0, 1.0
+        walk[COSTS - 1, :COSTS] = 1.0 / COSTS
+        precision = np.full(COSTS, (STEP_PER_BUCKET * level) ** -2)
+        precision[-1] = level**-2
+        target = np.append(np.zeros(COSTS - 1), level)
+        a = self._gram / self._noise + walk.T @ (precision[:, None] * walk)
+        b = self._moment / self._noise + walk.T @ (precision * target)
+        a[ACCEPTS, ACCEPTS] += (0.5 * level) ** -2
+        floor = np.append(np.full(COSTS, 0.02 * level), 0.0)
+        self.theta = np.maximum(np.linalg.solve(a, b), floor)
+
+    def _prior_scale(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of what is believed of each scale before any report."""
+        declared = np.isfinite(self._declared)
+        mean, sd = np.ones(len(self.scale)), np.full(len(self.scale), self._scale_sd)
+        if declared.any():
+            inverse = 1.0 / self._declared[declared]
+            mean[declared] = inverse / np.exp(np.log(inverse).mean())
+            sd[declared] = DECLARED_SD * mean[declared]
+        return mean, sd
+
+    def _solve_scale(self, ok: BoolArray) -> None:
+        mean, sd = self._prior_scale()
+        weight = 1.0 / self._noise
+        a11, a12, a22 = self._xx * weight + sd**-2, self._x * weight, self._one * weight + BACKGROUND_SD**-2
+        b1, b2 = self._xy * weight + mean * sd**-2, self._y * weight
+        determinant = a11 * a22 - a12**2
+        scale = np.clip((a22 * b1 - a12 * b2) / determinant, 0.1, 10.0)
+        scale = np.where(self._one > 0, scale, mean)
+        learned = ok & ~np.isfinite(self._declared)
+        if learned.sum() > 2:
+            # EM: mean of the posterior second moments. (The spread of the estimates less their posterior variance
+            # collapses to zero, and stays there: then nothing is learned any more.)
+            spread = float(np.mean((scale[learned] - scale[learned].mean()) ** 2 + (a22 / determinant)[learned]))
+            self._scale_sd = math.sqrt(min(max(spread, 0.05**2), 1.0))
+        self.scale = scale / np.exp(np.log(scale[ok]).mean())

@@ -1,0 +1,218 @@
+"""One cluster's forecast: events and reports in, load trajectories out.
+
+Two answers a tick. `present`: the load of what is there already, which is what a placement is priced on. `expected`:
+what the next reports will say, arrivals included, which is what people and alerts look at.
+"""
+
+import numpy as np
+
+from forestay.forecasting import structural
+from forestay.forecasting.ages import AGE_EDGES_S, AGE_OF_COST, AGES, COSTS
+from forestay.forecasting.arrivals import Arrivals
+from forestay.forecasting.calibration import spread
+from forestay.forecasting.correction import SAMPLE
+from forestay.forecasting.cost import ACCEPTS, Cost
+from forestay.forecasting.ensemble import Ensemble
+from forestay.forecasting.population import Population
+from forestay.forecasting.residual import Residual
+from forestay.forecasting.survival import YOUNG_S, Survival
+from forestay.forecasting.window import Interval, Window
+from forestay.model.horizons import HORIZONS_S
+from forestay.model.outlook import Outlook
+from forestay.model.plan import BoolArray, FloatArray, IntArray
+
+MASS_CLOSE = 0.5
+"""Closes of more than this part of an endpoint's connections within one tick are its death, not their age."""
+MASS_CLOSE_MIN = 8
+
+
+class Forecaster:
+    """Everything that is learned about one cluster, by endpoint slot."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.population = Population()
+        self.survival = Survival()
+        self.cost = Cost()
+        self.arrivals = Arrivals()
+        self.residual = Residual()
+        self.ensemble = Ensemble()
+        self._window = Window()
+        self._rng = rng
+        self._endpoints = 0
+        self._sample: IntArray = np.zeros(0, np.int64)
+        self._now_s = 0.0
+        self._counts_before: FloatArray = np.zeros((AGES, 0))
+        self._delay_s = 1.0
+        # Since the last tick, by endpoint: opens, and connection-seconds missing from "count now x tick".
+        self._opens: list[int] = []
+        self._area: list[float] = []
+        self._closed: list[tuple[int, int, float, float]] = []  # endpoint, age bucket at the tick, opened, closed
+
+    def resize(self, endpoints: int) -> None:
+        """Make room for more endpoint slots."""
+        for part in (self.population, self.cost, self.arrivals, self.residual, self.ensemble):
+            part.resize(endpoints)
+        more = endpoints - self._endpoints
+        self._endpoints = endpoints
+        self._opens += [0] * more
+        self._area += [0.0] * more
+        self._counts_before = np.pad(self._counts_before, ((0, 0), (0, more)))
+        self._window.clear()
+
+    def forget(self, endpoint: int) -> None:
+        """The slot belongs to another endpoint now."""
+        self.cost.forget(endpoint)
+        self.arrivals.forget(endpoint)
+        self.restarted(endpoint)
+
+    def restarted(self, endpoint: int) -> None:
+        """The endpoint begins anew: what was left over of its load before means nothing now."""
+        self.residual.forget(endpoint)
+        self.ensemble.forget(endpoint)
+
+    def opened(self, endpoint: int, now_s: float) -> int:
+        """A connection opened; returns its slot in the population."""
+        self._opens[endpoint] += 1
+        self._area[endpoint] -= now_s - self._now_s
+        return self.population.open(endpoint, now_s)
+
+    def closed(self, slot: int, now_s: float) -> tuple[int, int]:
+        """A connection closed; returns its endpoint and its age bucket."""
+        endpoint, bucket, opened_s = self.population.close(slot)
+        self._area[endpoint] += now_s - self._now_s
+        self._closed.append((endpoint, bucket, opened_s, now_s))
+        return endpoint, bucket
+
+    def tick(
+        self,
+        now_s: float,
+        load: FloatArray,
+        at_s: FloatArray,
+        fresh: BoolArray,
+        known: BoolArray,
+        takes_part: BoolArray,
+    ) -> Outlook:
+        """Learn from what happened since the last tick and look ahead.
+
+        Args:
+            now_s: this moment, not before the last tick.
+            load: last reported load, shape (endpoints,).
+            at_s: end of that report's window.
+            fresh: whether the report came since the last tick.
+            known: whether the report still counts.
+            takes_part: endpoints that get newcomers.
+        """
+        self._advance(now_s)
+        if known.any():
+            self._learn(load, at_s, fresh, known)
+        return self.look_ahead(now_s, load, known, takes_part, remember=True)
+
+    def _advance(self, now_s: float) -> None:
+        """Bring the population to this moment and note what it was in between."""
+        dt_s = now_s - self._now_s if self._now_s else 1.0
+        dt_s = max(dt_s, 1e-6)
+        population = self.population
+        population.advance(now_s)
+        counts = population.counts
+        opens = np.array(self._opens, float)
+        total = counts.sum(0)
+        closed, exposure_s = self._closed_by_age(self._now_s, total + 0.0)
+        young_s = population.ages_since(now_s - YOUNG_S - dt_s, now_s)
+        self.survival.learn(counts.sum(1), young_s, closed, exposure_s, dt_s)
+        self.arrivals.learn(opens, now_s, dt_s)
+        mean_total = total + np.array(self._area) / dt_s
+        x = np.empty((COSTS + 1, self._endpoints))
+        halfway = AGE_OF_COST @ (0.5 * (counts + self._counts_before))
+        x[:COSTS] = halfway * (mean_total / np.maximum(halfway.sum(0), 1e-9))
+        x[ACCEPTS] = opens / dt_s
+        born = (halfway.sum(0) <= 0) & (mean_total > 0)  # opened and closed between two ticks
+        x[0, born] = mean_total[born]
+        self._window.push(Interval(now_s - dt_s, now_s, x))
+        self._counts_before = counts.copy()
+        self._opens = [0] * self._endpoints
+        self._area = [0.0] * self._endpoints
+        self._closed = []
+        self._now_s = now_s
+
+    def _closed_by_age(self, tick_s: float, still_open: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Closes since the last tick by age, and the exposure of those that closed since then."""
+        closes, exposure_s = np.zeros(AGES, np.int64), np.zeros(AGES)
+        if not self._closed:
+            return closes, exposure_s
+        rows = np.array(self._closed)
+        endpoint = rows[:, 0].astype(np.int64)
+        by_endpoint = np.bincount(endpoint, minlength=self._endpoints)
+        died = (by_endpoint >= MASS_CLOSE_MIN) & (by_endpoint > MASS_CLOSE * (by_endpoint + still_open))
+        opened_s, closed_s = rows[:, 2], rows[:, 3]
+        first = np.maximum(tick_s - opened_s, 0.0)  # age when this tick's exposure began
+        last = np.maximum(closed_s - opened_s, 0.0)
+        natural = ~died[endpoint]
+        bucket = np.searchsorted(AGE_EDGES_S, last, side="right") - 1
+        closes = np.bincount(np.minimum(bucket, AGES - 1)[natural], minlength=AGES)
+        low = np.searchsorted(AGE_EDGES_S, first, side="right") - 1
+        for age in range(int(low.min()), min(int(bucket.max()), AGES - 1) + 1):
+            lived = np.minimum(last, AGE_EDGES_S[age + 1]) - np.maximum(first, AGE_EDGES_S[age])
+            exposure_s[age] = np.maximum(lived, 0.0).sum()
+        return closes, exposure_s
+
+    def _learn(self, load: FloatArray, at_s: FloatArray, fresh: BoolArray, known: BoolArray) -> None:
+        self._draw_sample(known)
+        x, covered = self._window.at(at_s)
+        fresh = fresh & (covered > 0.5)
+        latest_s = float(np.median(at_s[fresh])) if fresh.any() else self._now_s - self._delay_s
+        periodic = self.residual.periodicity.ahead(1.0)
+        self.cost.learn(x, load - periodic, fresh)
+        self.residual.learn(load - self.cost.structural(x), fresh, self._sample, latest_s)
+        self.ensemble.learn(load, fresh, self._sample, latest_s)
+        self._delay_s += 0.1 * (min(max(self._now_s - latest_s, 0.0), 10.0) - self._delay_s)
+
+    def _draw_sample(self, known: BoolArray) -> None:
+        """Keep the sample as long as all of it reports; else draw anew."""
+        wanted = min(SAMPLE, int(known.sum()))
+        if len(self._sample) == wanted and known[self._sample].all():
+            return
+        self._sample = np.sort(self._rng.permutation(np.flatnonzero(known))[:wanted])
+        self.residual.forget_sample()
+        self.ensemble.forget_sample()
+
+    def look_ahead(
+        self, now_s: float, load: FloatArray, known: BoolArray, takes_part: BoolArray, *, remember: bool = False
+    ) -> Outlook:
+        """The outlook from what is known at this moment.
+
+        Args:
+            now_s: this moment.
+            load: last reported load.
+            known: whether it still counts.
+            takes_part: endpoints that get newcomers.
+            remember: keep the forecast, to learn from its outcome.
+        """
+        survival, cost = self.survival, self.cost
+        counts = self.population.counts
+        remaining = structural.remaining(survival, cost)
+        each = remaining @ counts  # at scale 1
+        here = np.maximum(cost.theta[:COSTS] @ (AGE_OF_COST @ counts), 1e-12)
+        present = cost.scale * each
+        staying = np.minimum(each / here, 2.0)
+        present += self.residual.ahead(staying, known, self._delay_s)
+        np.maximum(present, 0.0, out=present)
+        rate = self.arrivals.ahead(now_s)
+        arriving = structural.arriving(survival, cost, rate)
+        share = self.arrivals.share(np.where(takes_part, 1.0 / cost.scale, 0.0))
+        accepts = np.interp(HORIZONS_S, np.arange(len(rate)), rate) * cost.per_accept
+        base = present + (arriving + accepts)[:, None] * (share * cost.scale)
+        expected = self.ensemble.forecast(base, load, known)
+        if remember:
+            self.residual.remember(staying, self._sample, now_s)
+            self.ensemble.remember(base, expected, load, known, self._sample, now_s)
+        return Outlook(
+            present=present,
+            expected=expected,
+            spread=spread(expected),
+            errors=self.ensemble.calibration.quantiles,
+            newcomer=structural.newcomer(survival, cost),
+            staying=survival.from_birth(HORIZONS_S),
+            arriving=arriving,
+            scale=cost.scale.copy(),
+            remaining=remaining,
+        )

@@ -1,0 +1,142 @@
+"""Open connections by endpoint and age, kept up to date by events instead of counted anew.
+
+Connections are logged in the order in which they open, so those older than an age edge are a prefix of the log. Once
+a second each edge moves up to the first younger entry, and only what it passes changes its bucket: a connection is
+touched once per edge in its life, however many are open.
+"""
+
+from bisect import bisect_left
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from forestay.forecasting.ages import AGE_EDGES_S, AGES
+from forestay.model.plan import FloatArray, IntArray
+
+_FREE = -1
+
+
+class Population:
+    """Slots of connections and their log.
+
+    Attributes:
+        counts: open connections, shape (ages, endpoints), as of the last `advance` plus later opens and closes.
+    """
+
+    def __init__(self, endpoints: int = 0) -> None:
+        self.counts: FloatArray = np.zeros((AGES, endpoints))
+        self._owner: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # by connection slot
+        self._position: IntArray = np.zeros(0, np.int64)  # of a connection slot in the log; _FREE
+        self._free: list[int] = []
+        self._log: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # connection slots by time of opening
+        self._log_time: FloatArray = np.zeros(0)
+        self._end = 0
+        self._passed = [0] * AGES  # log entries that are at least as old as each edge; non-increasing
+        self._passed[0] = 0
+        self._bounds: list[int] = [0] * (AGES - 1)  # -passed[1:], ascending, for bisection
+        self._latest = -np.inf
+        self._grow(1024)
+
+    def __len__(self) -> int:
+        return len(self._owner) - len(self._free)
+
+    def resize(self, endpoints: int) -> None:
+        """Make room for more endpoints."""
+        self.counts = np.pad(self.counts, ((0, 0), (0, endpoints - self.counts.shape[1])))
+
+    def open(self, endpoint: int, at_s: float) -> int:
+        """A connection opens; returns its slot. Times that step back are taken as the latest time seen."""
+        if not self._free:
+            self._grow(2 * len(self._owner))
+        if self._end == len(self._log):
+            self._compact()
+        self._latest = at_s = max(at_s, self._latest)
+        slot, end = self._free.pop(), self._end
+        self._owner_view[slot] = endpoint
+        self._position_view[slot] = end
+        self._log_view[end] = slot
+        self._time_view[end] = at_s
+        self._end = end + 1
+        self.counts[0, endpoint] += 1
+        return slot
+
+    def close(self, slot: int) -> tuple[int, int, float]:
+        """A connection closes. Returns its endpoint, its age bucket at the last `advance`, and when it opened."""
+        position = self._position_view[slot]
+        endpoint, opened_at = self._owner_view[slot], self._time_view[position]
+        bucket = bisect_left(self._bounds, -position)
+        self.counts[bucket, endpoint] -= 1
+        self._position_view[slot] = _FREE
+        self._free.append(slot)
+        return endpoint, bucket, opened_at
+
+    def owner(self, slot: int) -> int:
+        """The endpoint of an open connection."""
+        return self._owner_view[slot]
+
+    def on_endpoint(self, endpoint: int) -> list[int]:
+        """Connection slots of one endpoint, oldest first. A scan."""
+        log = self._log[: self._end]
+        live = self._position[log] == np.arange(self._end)
+        slots: list[int] = log[live & (self._owner[log] == endpoint)].tolist()
+        return slots
+
+    def advance(self, now_s: float) -> None:
+        """Move every connection to the bucket of its age at `now_s`."""
+        times = self._log_time[: self._end]
+        passed = np.searchsorted(times, now_s - AGE_EDGES_S[1:-1], side="right").tolist()
+        for edge, (old, new) in enumerate(zip(self._passed[1:], passed, strict=True), 1):
+            if new <= old:  # nothing to do, or the clock stepped back: nobody gets younger
+                passed[edge - 1] = old
+                continue
+            slots = self._log[old:new]
+            slots = slots[self._position[slots] == np.arange(old, new)]
+            moved = np.bincount(self._owner[slots], minlength=self.counts.shape[1])
+            self.counts[edge - 1] -= moved
+            self.counts[edge] += moved
+        self._set_passed(passed)
+        if self._end > 2 * len(self) + 4096:
+            self._compact()
+
+    def ages_since(self, opened_after_s: float, now_s: float) -> FloatArray:
+        """Ages of open connections that opened after a moment, seconds."""
+        start = int(np.searchsorted(self._log_time[: self._end], opened_after_s, side="right"))
+        live = self._position[self._log[start : self._end]] == np.arange(start, self._end)
+        ages: FloatArray = np.maximum(now_s - self._log_time[start : self._end][live], 0.0)
+        return ages
+
+    def opened_at(self, slots: IntArray) -> FloatArray:
+        """When connections opened, seconds, by slot."""
+        times: FloatArray = self._log_time[self._position[slots]]
+        return times
+
+    def _set_passed(self, passed: list[int]) -> None:
+        self._passed[1:] = passed
+        self._bounds = [-p for p in passed]
+
+    def _grow(self, size: int) -> None:
+        """Make room for `size` connections; the log has room for as many dead entries again."""
+        old = len(self._owner)
+        self._owner = np.concatenate([self._owner, np.zeros(size - old, np.int32)])
+        self._position = np.concatenate([self._position, np.full(size - old, _FREE, np.int64)])
+        self._log = np.concatenate([self._log, np.zeros(2 * size + 4096 - len(self._log), np.int32)])
+        self._log_time = np.concatenate([self._log_time, np.zeros(len(self._log) - len(self._log_time))])
+        self._free.extend(range(size - 1, old - 1, -1))
+        # Scalar access through a memoryview costs half of that through an array.
+        self._owner_view: memoryview[int] = self._owner.data
+        self._position_view: memoryview[int] = self._position.data
+        self._log_view: memoryview[int] = self._log.data
+        self._time_view = cast("memoryview[float]", self._log_time.data)
+
+    def _compact(self) -> None:
+        """Drop the log's dead entries."""
+        log = self._log[: self._end]
+        live = self._position[log] == np.arange(self._end)
+        alive_before = np.concatenate([[0], np.cumsum(live)])
+        kept = log[live]
+        self._end = len(kept)
+        self._log_time[: self._end] = self._log_time[: len(log)][live]
+        self._log[: self._end] = kept
+        self._position[kept] = np.arange(self._end)
+        self._set_passed(alive_before[self._passed[1:]].tolist())

@@ -1,0 +1,32 @@
+"""What forecasting hands to placement."""
+
+from dataclasses import dataclass
+
+from forestay.model.plan import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlook:
+    """One tick's forecast; H horizons, n endpoints.
+
+    Attributes:
+        present: load of present connections and background, arrivals left out, shape (H, n).
+        expected: expected reports, shape (H, n).
+        spread: scale of the expected reports' error, shape (H, n).
+        errors: quantiles of that error over `spread`, shape (H, levels).
+        newcomer: load of one connection accepted now, at scale 1, shape (H,).
+        staying: P(a connection accepted now is still open), shape (H,).
+        arriving: load of all coming connections together at scale 1, shape (H,).
+        scale: one over capacity, shape (n,).
+        remaining: load of one connection of each age at scale 1, shape (H, ages).
+    """
+
+    present: FloatArray
+    expected: FloatArray
+    spread: FloatArray
+    errors: FloatArray
+    newcomer: FloatArray
+    staying: FloatArray
+    arriving: FloatArray
+    scale: FloatArray
+    remaining: FloatArray

@@ -1,0 +1,124 @@
+"""How much each endpoint may take: under the threshold freely, above it at a pace, over the maximum not at all.
+
+The pace lets an endpoint between threshold and maximum replace what leaves it and approach the maximum slowly, so
+that overload is met by waiting first and by refusing last.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from forestay.model.plan import UNLIMITED, BoolArray, FloatArray, IntArray
+
+APPROACH_S = 10.0
+"""An endpoint at a pace uses up the rest of its headroom no faster than in this time."""
+CREDIT_S = 2.0
+"""Unused pace is kept this long, so that rates under one a second work."""
+
+
+def headroom_slots(load: FloatArray, newcomer: FloatArray, scale: FloatArray, bound: float) -> IntArray:
+    """Connections that fit until the predicted load reaches `bound` at any horizon.
+
+    Args:
+        load: predicted load, shape (horizons, endpoints).
+        newcomer: load of one new connection at scale 1, shape (horizons,).
+        scale: one over capacity, shape (endpoints,).
+        bound: load.
+
+    Returns:
+        Shape (endpoints,), 0 where the bound is already reached; the last one may cross it.
+    """
+    room = (bound - load) / np.maximum(newcomer[:, None] * scale, 1e-12)
+    slots: IntArray = np.ceil(np.clip(room.min(0), 0, UNLIMITED)).astype(np.int64)
+    return slots
+
+
+class Pace:
+    """Credits of endpoints between threshold and maximum, in connections."""
+
+    def __init__(self, endpoints: int = 0) -> None:
+        self._credit: FloatArray = np.zeros(endpoints)
+
+    def resize(self, endpoints: int) -> None:
+        """Make room for more endpoints."""
+        self._credit = np.append(self._credit, np.zeros(endpoints - len(self._credit)))
+
+    def allow(self, room: FloatArray, taken: IntArray, eligible: BoolArray, dt_s: float) -> IntArray:
+        """Connections each endpoint may take until the next tick.
+
+        Args:
+            room: connections until `load_max`, shape (endpoints,).
+            taken: what was taken since the last tick, shape (endpoints,).
+            eligible: endpoints under the threshold: what they took does not count.
+            dt_s: since the last tick.
+        """
+        rate = room / APPROACH_S
+        credit = np.maximum(self._credit - np.where(eligible, 0, taken), 0.0) + rate * dt_s
+        self._credit = np.minimum(credit, np.where(room > 0, np.maximum(rate * CREDIT_S, 1.0), 0.0))
+        return self._credit.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One queued connection: what `place` was asked, and until when it waits."""
+
+    connection_id: str
+    deadline_s: float
+    hint: str
+    zone: str
+    prefer: str | None
+    exclude: frozenset[str]
+
+
+class Queue:
+    """Connections that wait for an endpoint, first come first served; bounded."""
+
+    def __init__(self, size_max: int) -> None:
+        self._waiting: OrderedDict[str, Waiting] = OrderedDict()
+        self._size_max = size_max
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, connection_id: object) -> bool:
+        return connection_id in self._waiting
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(list(self._waiting.values()))
+
+    def push(self, waiting: Waiting) -> bool:
+        """Queue one, False where the queue is full. Asking again keeps the place in the queue."""
+        if waiting.connection_id in self._waiting:
+            return True
+        if len(self._waiting) >= self._size_max:
+            return False
+        self._waiting[waiting.connection_id] = waiting
+        return True
+
+    def remove(self, connection_id: str) -> bool:
+        """Take one out; False where it was not waiting."""
+        return self._waiting.pop(connection_id, None) is not None
+
+
+class ClientRates:
+    """A token bucket per client key."""
+
+    CLIENTS_MAX = 100_000
+
+    def __init__(self, rate_per_s: float, burst: int) -> None:
+        self._rate_per_s, self._burst = rate_per_s, float(burst)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+
+    def take(self, client: str, now_s: float) -> float:
+        """Take a token: 0, or the seconds until there will be one."""
+        if self._rate_per_s <= 0 or not client:
+            return 0.0
+        tokens, then_s = self._buckets.pop(client, (self._burst, now_s))
+        tokens = min(self._burst, tokens + max(now_s - then_s, 0.0) * self._rate_per_s)
+        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s
+        self._buckets[client] = (tokens if wait_s else tokens - 1, now_s)
+        if len(self._buckets) > self.CLIENTS_MAX:
+            self._buckets.popitem(last=False)  # the one that was silent longest; its bucket is full by now, or soon
+        return wait_s
