@@ -1,0 +1,98 @@
+"""The wire between workers and the control process: length, kind, payload, over a unix socket.
+
+Both ends belong to one user on one machine (the socket is 0600 and the peer's uid is checked), so journal batches are
+`marshal`: a third of the cost of JSON, and both ends run the same code (`code_version` sees to that). What two
+*different* versions must understand, to hand over to each other, is JSON: HELLO and DRAIN.
+"""
+
+import functools
+import hashlib
+import struct
+import sys
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from forestay.model.errors import ForestayError
+
+HEAD = struct.Struct("<IB")
+FRAME_MAX = 64 << 20
+
+
+class Kind(IntEnum):
+    """Kinds of frames; the first group goes to the control process."""
+
+    HELLO = 1  # JSON: who this is; the listening socket travels with it
+    RESOLVED = 2  # int64 by slot: picks that this resync covers
+    LIVE = 3  # marshal: OPENED records of live connections, a part of the resync
+    RESYNCED = 4  # the resync is complete
+    JOURNAL = 5  # marshal: list of records
+    COUNTERS = 6  # marshal: values in the order of `counters.NAMES`
+    DRAIN = 64  # JSON: {"drain_s": ..., "accept_rest": ...}
+
+
+class Record:
+    """First item of a journal record. Every pick ends in exactly one OPENED, FAILED or ABORTED.
+
+    Plain numbers, which `marshal` knows.
+    """
+
+    OPENED: Final = 1  # id, slot, endpoint id, client (host, port), upstream 4-tuple, Unix time, monotonic time
+    FAILED: Final = 2  # id, slot, endpoint id, monotonic time
+    ABORTED: Final = 3  # slot
+    CLOSED: Final = 4  # id, monotonic time
+
+
+Opened: TypeAlias = tuple[int, str, int, str, tuple[str, int], tuple[str, int, str, int], float, float]
+
+
+class BadFrame(ForestayError):
+    """The peer does not speak this protocol: drop the link."""
+
+
+def encode(kind: Kind, payload: bytes = b"") -> bytes:
+    """One frame."""
+    return HEAD.pack(len(payload), kind) + payload
+
+
+class FrameReader:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Kind and payload of every frame that is complete by now.
+
+        Raises:
+            BadFrame: if one claims to be longer than `FRAME_MAX`.
+        """
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= HEAD.size:
+                length, kind = HEAD.unpack_from(buffer, start)
+                if length > FRAME_MAX:
+                    raise BadFrame(f"a frame of {length} bytes: the limit is {FRAME_MAX}")
+                end = start + HEAD.size + length
+                if len(buffer) < end:
+                    break
+                payload = bytes(buffer[start + HEAD.size : end])
+                start = end  # first: a receiver that raises must not meet the frame again
+                yield kind, payload
+        finally:
+            del buffer[:start]
+
+
+@functools.cache
+def code_version() -> str:
+    """Changes whenever the code that workers run changes, so that an upgraded control process replaces them."""
+    digest = hashlib.sha256(sys.version.encode())
+    package = Path(__file__).parents[2]
+    for path in sorted(
+        [*Path(__file__).parent.glob("*.py"), *(package / "placement").glob("*.py"), package / "model/plan.py"]
+    ):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
