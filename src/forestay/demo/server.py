@@ -1,9 +1,9 @@
 """One server of the demo: holds WebSocket connections and really burns CPU for every message, within a CPU budget.
 
-`python -m forestay.demo.server --budget 0.25 --samples FILE` prints its port and serves until SIGTERM (or SIGKILL: that
-is the point). All work, a handshake, a message or a slice of the background job, goes through one first-in-first-out
-queue that the `CpuThrottle` paces, so latency grows with the backlog. Once a second it writes down what it saw: the
-scores of the demo come from these samples and not from anything that forestay says about itself.
+`python -m forestay.demo.server --budget 0.25 --samples FILE` prints its port and serves until a signal ends it.
+All work, a handshake, a message or a slice of the background job, goes through one first-in-first-out queue that the
+`CpuThrottle` paces, so latency grows with the backlog. Once a second it writes down what it saw: the scores of the demo
+come from these samples and not from anything that forestay says about itself.
 
 Besides WebSocket it answers `GET /healthz`, and `GET /job?length_s=3&share=0.5`, which starts a background job that
 asks for that share of the budget for that long: the cron entry of the demo.
@@ -14,7 +14,6 @@ import asyncio
 import json
 import logging
 import math
-import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -184,15 +183,6 @@ class Server:
             next_s = round(now_s) + 1
 
 
-async def _main(options: argparse.Namespace) -> None:
-    with open(options.samples, "a", encoding="utf-8") as samples:  # noqa: ASYNC230 - once, before anything is served
-        server = Server(options.budget, options.handshake_ms / 1000, samples)
-        running = asyncio.create_task(server.run(options.host, options.port))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-        with suppress(asyncio.CancelledError):  # SIGTERM
-            await running
-
-
 def main() -> None:
     """Entry of `python -m forestay.demo.server`."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -201,7 +191,9 @@ def main() -> None:
     parser.add_argument("--budget", type=float, required=True, help="cores, (0, 1]")
     parser.add_argument("--handshake-ms", type=float, default=8.0, help="CPU milliseconds of one handshake")
     parser.add_argument("--samples", type=Path, required=True, help="file that gets one JSON line a second")
-    asyncio.run(_main(parser.parse_args()))
+    options = parser.parse_args()
+    with options.samples.open("a", encoding="utf-8") as samples:
+        asyncio.run(Server(options.budget, options.handshake_ms / 1000, samples).run(options.host, options.port))
 
 
 if __name__ == "__main__":
