@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forestay.model.errors import InvalidInput
 from forestay.model.load import LoadReport
-from forestay.telemetry.reports import MEASUREMENTS, REPORTS_MAX, Report, Reports, digest, parse_reports
+from forestay.telemetry.reports import LARGEST, REPORTS_MAX, Report, Reports, digest, parse_reports
 
 ENDPOINT = {"cluster": "chat", "endpoint": "10.0.0.1:8080"}
 
@@ -32,9 +32,9 @@ def test_several_reports_come_as_a_list() -> None:
 
 
 def test_every_measurement_arrives_under_its_own_name() -> None:
-    fields = {name: index for index, name in enumerate(MEASUREMENTS, start=1)}
+    fields = {name: index for index, name in enumerate(LARGEST, start=1)}
     report = parse_reports(body(**fields))[0].to_load_report(0.0)
-    assert {name: getattr(report, name) for name in MEASUREMENTS} == fields
+    assert {name: getattr(report, name) for name in LARGEST} == fields
 
 
 def test_two_spellings_of_an_address_are_one_endpoint() -> None:
@@ -115,7 +115,7 @@ def test_any_body_is_either_understood_or_refused_and_what_is_understood_is_sane
         return
     for report in reports:
         load_report = report.to_load_report(1e6)
-        for name in MEASUREMENTS:
+        for name in LARGEST:
             value = getattr(load_report, name)
             assert value is None or (math.isfinite(value) and value >= 0)
 

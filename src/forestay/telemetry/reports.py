@@ -53,11 +53,23 @@ def _endpoint(text: str) -> str:
         raise PydanticCustomError("endpoint", "{reason}", {"reason": str(error)}) from None
 
 
+LARGEST = {
+    "load": FRACTION_MAX,
+    "cpu": FRACTION_MAX,
+    "memory": FRACTION_MAX,
+    "network": FRACTION_MAX,
+    "requests_per_s": 1e9,
+    "request_bytes": 1e12,
+    "processing_s": 86_400.0,
+    "open_connections": 10_000_000,
+}
+"""Measurements, the fields that a report and a `LoadReport` share, and the largest value of each that is believed."""
+
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_fraction)]
-Rate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e9)]
-Size = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1e12)]
-Duration = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=86_400)]
-Count = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
+Rate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=LARGEST["requests_per_s"])]
+Size = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=LARGEST["request_bytes"])]
+Duration = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=LARGEST["processing_s"])]
+Count = Annotated[int, Field(strict=True, ge=0, le=int(LARGEST["open_connections"]))]
 Host = Annotated[str, Field(min_length=1, max_length=45)]
 Port = Annotated[int, Field(strict=True, ge=0, le=65_535)]
 
@@ -123,31 +135,18 @@ class Report(Wire):
 
     @model_validator(mode="after")
     def _says_something(self) -> "Report":
-        if all(getattr(self, name) is None for name in (*MEASUREMENTS, "connections")):
+        if all(getattr(self, name) is None for name in (*LARGEST, "connections")):
             raise PydanticCustomError(
-                "empty", "says nothing: give at least one of {names}", {"names": ", ".join(MEASUREMENTS)}
+                "empty", "says nothing: give at least one of {names}", {"names": ", ".join(LARGEST)}
             )
         return self
 
     def to_load_report(self, now_s: float) -> LoadReport:
         """The report as the balancer takes it, dated on the clock of `now_s` (the moment it was received)."""
-        measured = {name: getattr(self, name) for name in MEASUREMENTS}
+        measured = {name: getattr(self, name) for name in LARGEST}
         if self.connections is not None and self.open_connections is None:
             measured["open_connections"] = self.connections.count
         return LoadReport(self.endpoint, now_s - self.age_s, **measured)
-
-
-MEASUREMENTS = (
-    "load",
-    "cpu",
-    "memory",
-    "network",
-    "requests_per_s",
-    "request_bytes",
-    "processing_s",
-    "open_connections",
-)
-"""Fields that a report and a `LoadReport` share."""
 
 
 def _shape(body: Any) -> str:
