@@ -34,7 +34,7 @@ def shown(*moments: Moment, terminal: bool) -> str:
         view.begin()
         for each in moments:
             view.show(each)
-    return console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, as made above
+    return str(console.file.getvalue())  # type: ignore[attr-defined]  # a StringIO, as made above
 
 
 def test_a_terminal_shows_bars_states_and_what_was_foretold() -> None:

@@ -18,6 +18,7 @@ from forestay.demo.run import run_policy
 from forestay.demo.scenario import FULL, POLICIES, QUICK, Scenario
 from forestay.demo.summary import Figures, figures, table, verdict
 from forestay.demo.view import View
+from forestay.model.errors import InvalidInput
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
@@ -31,6 +32,7 @@ def run_demo(
     plot_path: Path | None = None,
     results: Path | None = None,
     policies: Sequence[str] = POLICIES,
+    scenario: Scenario | None = None,
     console: Console | None = None,
 ) -> int:
     """Run the demo and return its exit code: 0 done, 1 a process failed, 130 interrupted.
@@ -42,16 +44,16 @@ def run_demo(
         plot_path: file that gets the picture.
         results: directory for logs and records, must not exist or be empty; default: a new temporary one.
         policies: to run, in this order; the first is compared with the rest.
+        scenario: what happens; default: as `quick` says.
         console: where to write; default: standard output.
 
     Raises:
-        InvalidInput: a picture is asked for without matplotlib.
+        InvalidInput: a path cannot be used, or a picture is asked for without matplotlib; nothing was started.
     """
     console = console or Console()
-    if plot_path is not None:
-        plot.require()
+    _check_paths(json_path, plot_path, results)
     directory = results or Path(tempfile.mkdtemp(prefix="forestay-demo-"))
-    scenario = QUICK if quick else FULL
+    scenario = scenario or (QUICK if quick else FULL)
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         runs = _run_all(scenario, _arrivals(seed), directory, seed, policies, console)
@@ -72,6 +74,17 @@ def run_demo(
     if plot_path is not None:
         plot.draw(runs, scenario, plot_path)
     return 0
+
+
+def _check_paths(json_path: Path | None, plot_path: Path | None, results: Path | None) -> None:
+    """Find out before four minutes have passed, not after."""
+    for option, path in (("--json", json_path), ("--plot", plot_path)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InvalidInput(f"{option} {path}: there is no directory {path.absolute().parent}; make it first")
+    if plot_path is not None:
+        plot.require()
+    if results is not None and results.exists() and (not results.is_dir() or any(results.iterdir())):
+        raise InvalidInput(f"--results {results}: exists already; name a new or an empty directory")
 
 
 def _run_all(

@@ -38,16 +38,15 @@ def draw(runs: Sequence[Run], scenario: Scenario, path: Path) -> None:
 
     figure = Figure(figsize=(12, 7.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(runs), height_ratios=(1.25, 1.0), squeeze=False)
-    for column, run in enumerate(runs):
-        _draw_loads(axes[0][column], run, scenario)
-    axes[0][0].set_ylabel("load demanded, of the server's CPU budget")
-    axes[0][0].legend(loc="upper left", fontsize=8, ncols=2)
-    lower = axes[1][0].get_gridspec()
-    for axis in axes[1]:
-        axis.remove()
-    _draw_forecast(figure.add_subplot(lower[1, :2]), runs[0], scenario)
-    _draw_latencies(figure.add_subplot(lower[1, 2:]), runs)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1.2, 1.0), squeeze=False)[:, 0]
+    load_axes = upper.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+    for axis, run in zip(load_axes, runs, strict=True):
+        _draw_loads(axis, run, scenario)
+    load_axes[0].set_ylabel("CPU demanded over CPU budget")
+    load_axes[0].legend(loc="upper left", fontsize=8, ncols=2)
+    forecast_axis, latency_axis = lower.subplots(1, 2, width_ratios=(1.6, 1.0))
+    _draw_forecast(forecast_axis, runs[0], scenario)
+    _draw_latencies(latency_axis, runs)
     figure.savefig(path)
 
 
