@@ -137,7 +137,7 @@ class HealthSettings(Section):
     """How forestay asks a server whether it is alive."""
 
     type: Literal["tcp", "http", "none"] = "tcp"
-    """"tcp": it accepts a connection; "http": it answers GET `path` with 2xx; "none": never asked."""
+    """"tcp": it accepts a connection; "http": it answers GET `path` with 2xx or 3xx; "none": never asked."""
     interval_s: Annotated[Seconds, Field(ge=0.1)] = 1.0
     """Seconds between checks of one server."""
     timeout_s: Seconds = 0.5
@@ -146,6 +146,8 @@ class HealthSettings(Section):
     """Successful checks in a row until an unhealthy server is healthy."""
     fall: Count = 2
     """Failed checks in a row until a healthy server is unhealthy."""
+    retry_s: Annotated[Seconds, Field(ge=0.01)] = 0.1
+    """Seconds until the second look at a healthy server after the first sign of trouble."""
     path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=2048)] = "/"
     """Path that an "http" check asks for."""
 
@@ -178,25 +180,23 @@ class ListenerSettings(Section):
     """Where clients connect; ":8080" for every address of the machine."""
     protocol: Literal["tcp", "http"] = "tcp"
     """"tcp" relays anything; "http" does too, but refuses with a 503 and Retry-After instead of a reset."""
-    workers: Annotated[Count, Field(le=256)] = 1
+    workers: Annotated[Count, Field(le=32)] = 1
     """Relay processes of this listener; one fills one core."""
     proxy_in: bool = False
     """Clients begin with a PROXY protocol header (v1 or v2): the balancer in front names the true client."""
     proxy_out: bool = False
     """Begin connections to servers with a PROXY v2 header: the true client, and the connection's id."""
-    connect_timeout_s: Seconds = 1.0
+    connect_timeout_s: Annotated[Seconds, Field(ge=0.01, le=600)] = 1.0
     """A server that has not accepted by then has failed; the next fittest is tried."""
-    queue_deadline_s: Seconds = 5.0
+    queue_deadline_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=3600)] = 5.0
     """Longest wait for a server with room before the client is refused."""
-    queue_max: Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, le=10_000_000)] = 1_000
-    """Clients that may wait at once, per worker; one more is refused."""
-    idle_timeout_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=31_536_000, allow_inf_nan=False)] = (
-        0.0
-    )
-    """Close a connection after that many seconds without a byte; 0: never."""
+    queue_max: Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, le=1_000_000)] = 1024
+    """Clients that may wait at once, all workers together; one more is refused."""
+    idle_timeout_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0.1, le=30 * 86_400.0)] = 3600.0
+    """A connection on which no byte moved for so long is closed."""
     connections_max: Count | None = None
-    """Most connections at once, per worker; default: what the descriptor limit allows."""
-    drain_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=86_400, allow_inf_nan=False)] = 30.0
+    """Most connections at once, all workers together; default: what the descriptor limit allows."""
+    drain_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=86_400)] = 30.0
     """On shutdown and upgrade: how long connections may finish before they are closed."""
 
 

@@ -1,0 +1,201 @@
+"""One cluster at run time: its loop, registry, relay, health checks, DNS and scrapes, wired to each other."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from forestay.assembly.blobs import WriteBehindBlobs
+from forestay.assembly.listening import listener_specs
+from forestay.assembly.relay import ClusterRelay
+from forestay.assembly.supervision import Supervisor
+from forestay.control.connections import AccessLog
+from forestay.control.discovery import DnsDiscovery
+from forestay.control.health import HealthChecker, HealthRule
+from forestay.control.loop import ClusterLoop
+from forestay.control.recovery import balancer_key, operator_key, restore_balancer
+from forestay.model.endpoint import Endpoint
+from forestay.registries.registry import Registry
+from forestay.registries.store import Store
+from forestay.settings import ClusterSettings, HealthSettings, ScrapeSettings
+from forestay.settings.addresses import HostPort
+from forestay.telemetry.scrape import Scraper, ScrapeRule
+
+log = structlog.get_logger(__name__)
+
+
+class RunningCluster:
+    """See the module.
+
+    Attributes:
+        loop: the cluster's control loop.
+    """
+
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        loop: ClusterLoop,
+        registry: Registry,
+        blobs: WriteBehindBlobs,
+        relay: ClusterRelay,
+    ) -> None:
+        """Use `build`."""
+        self.loop = loop
+        self._settings = settings
+        self._registry = registry
+        self._blobs = blobs
+        self._relay = relay
+        self._supervisor = Supervisor()
+        self._checker: HealthChecker | None = None
+        self._scraper: Scraper | None = None
+        loop.on_failed.append(self._suspect)
+        loop.endpoints.subscribe(self._set_endpoints)
+
+    @classmethod
+    async def build(
+        cls,
+        name: str,
+        settings: ClusterSettings,
+        *,
+        store: Store,
+        runtime_dir: Path,
+        seed: int,
+        access_log: AccessLog | None,
+    ) -> "RunningCluster":
+        """Read what the registry remembers and put the parts together; nothing is served yet."""
+        registry = Registry(store, name)
+        await registry.start()
+        blobs = WriteBehindBlobs(registry)
+        await blobs.preload(balancer_key(name), operator_key(name))
+        relay = ClusterRelay(name, listener_specs(name, settings), runtime_dir)
+        balancer, _ = restore_balancer(blobs, name, settings.balancer, seed, asyncio.get_running_loop().time())
+        loop = ClusterLoop(
+            name,
+            balancer,
+            registry,
+            [relay],
+            blobs=blobs,
+            reservation_s=settings.balancer.reservation_s,
+            access_log=access_log,
+        )
+        loop.endpoints.replace("config", endpoints_of(settings), loop.clock.now_s())
+        return cls(settings, loop, registry, blobs, relay)
+
+    async def start(self) -> None:
+        """Adopt what a previous life left, then serve."""
+        await self.loop.start()
+        self._supervisor.start("loop", self.loop.run)
+        self._supervisor.start("blobs", self._blobs.run)
+        self._start_health(self._settings.health)
+        self._start_scrape(self._settings.scrape)
+        self._start_dns(self._settings)
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Let connections finish, until `hurry` is set; then end."""
+        draining = asyncio.create_task(self.loop.stop(self._relay.drain_s), name=f"drain of {self.loop.name}")
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([draining, hurried], return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not draining.done():
+            await self._relay.stop(0.0)
+        await draining
+        await self._end()
+
+    async def detach(self) -> None:
+        """End; the relay's workers and their connections go on for the next life to adopt."""
+        await self._relay.detach()
+        await self.loop.stop()
+        await self._end()
+
+    async def reload(self, settings: ClusterSettings) -> list[str]:
+        """Take new settings; returns the names of those that need a restart.
+
+        Raises:
+            InvalidInput: a new listener's address is taken; nothing has changed.
+        """
+        old = self._settings
+        specs = listener_specs(self.loop.name, settings)
+        if specs != listener_specs(self.loop.name, old):
+            await self._relay.reconfigure(specs)
+        self._settings = settings
+        self.loop.endpoints.replace("config", endpoints_of(settings), self.loop.clock.now_s())
+        if settings.health != old.health:
+            await self._supervisor.stop("health")
+            self._start_health(settings.health)
+        if settings.scrape != old.scrape:
+            await self._supervisor.stop("scrape")
+            self._start_scrape(settings.scrape)
+        if settings.dns != old.dns:
+            await self._supervisor.stop("dns")
+            self._start_dns(settings)
+        return ["balancer"] if settings.balancer != old.balancer else []
+
+    async def upgrade(self) -> None:
+        """Replace the relay's workers by successors that run the code of now."""
+        await self._relay.roll()
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each listener is bound."""
+        return {name: str(HostPort(*address)) for name, address in self._relay.addresses.items()}
+
+    async def _end(self) -> None:
+        await self._supervisor.stop_all()
+        await self._blobs.write()
+        await self._registry.close()
+
+    def _start_health(self, settings: HealthSettings) -> None:
+        """A new checker gives everybody the benefit of the doubt, so the cluster must do the same."""
+        now_s = self.loop.clock.now_s()
+        for state in list(self.loop.endpoints):
+            if not state.healthy:
+                self.loop.endpoints.set_health(state.endpoint.id, True, now_s, "not checked yet")
+        self._checker = None
+        if settings.type == "none":
+            return
+        rule = HealthRule(**{**settings.model_dump(), "type": settings.type})
+        self._checker = HealthChecker(rule, self.loop.health_changed)
+        self._checker.set_endpoints(self._ids())
+        self._supervisor.start("health", self._checker.run)
+
+    def _start_scrape(self, settings: ScrapeSettings | None) -> None:
+        self._scraper = None
+        if settings is None:
+            return
+        self._scraper = Scraper(ScrapeRule(**settings.model_dump()), self.loop)
+        self._scraper.set_endpoints(self._ids())
+        self._supervisor.start("scrape", self._scraper.run)
+
+    def _start_dns(self, settings: ClusterSettings) -> None:
+        if settings.dns is None:
+            self.loop.endpoints.replace("dns", (), self.loop.clock.now_s())
+            return
+        name, port, refresh_s = settings.dns.name, settings.dns.port, settings.dns.refresh_s
+        discovery = DnsDiscovery(
+            name, port, lambda added, removed: self._take_dns(discovery.current), refresh_s=refresh_s
+        )
+        self._supervisor.start("dns", discovery.run)
+
+    def _take_dns(self, endpoint_ids: Sequence[str]) -> None:
+        self.loop.endpoints.replace("dns", map(Endpoint, endpoint_ids), self.loop.clock.now_s())
+
+    def _set_endpoints(self, endpoint_ids: Sequence[str]) -> None:
+        for watcher in (self._checker, self._scraper):
+            if watcher is not None:
+                watcher.set_endpoints(endpoint_ids)
+
+    def _suspect(self, endpoint_id: str) -> None:
+        if self._checker is not None:
+            self._checker.suspect(endpoint_id)
+
+    def _ids(self) -> list[str]:
+        return [state.endpoint.id for state in self.loop.endpoints]
+
+
+def endpoints_of(settings: ClusterSettings) -> list[Endpoint]:
+    """The endpoints that the configuration names."""
+    return [
+        Endpoint(endpoint.address, endpoint.capacity, endpoint.zone, endpoint.connections_max)
+        for endpoint in settings.endpoints
+    ]
