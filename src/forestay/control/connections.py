@@ -54,10 +54,17 @@ class ConnectionLedger:
         self._counts = counts
         self._clock = clock
         self._access_log = access_log
+        self._unconfirmed: set[str] = set()
 
     def opened(self, connection: Connection, at_s: float) -> None:
-        """Established at monotonic time `at_s`; on another endpoint than before: a move; repeated: nothing new."""
+        """Established at monotonic time `at_s`; on another endpoint than before: a move; repeated: nothing new.
+
+        Raises:
+            InvalidInput: the registry cannot hold such a record; nothing has changed.
+        """
         known = self._store.get(connection.id)
+        self._store.register(connection)
+        self._unconfirmed.discard(connection.id)
         if known is None:
             self._counts.connections["opened"] += 1
             self.open[connection.endpoint_id] += 1
@@ -65,7 +72,6 @@ class ConnectionLedger:
             self._counts.connections["moved"] += 1
             self._leave(known.endpoint_id)
             self.open[connection.endpoint_id] += 1
-        self._store.register(connection)
         self._tell_opened(connection, at_s)
         if known is None and self._access_log is not None:
             self._access_log.opened(self._cluster, connection)
@@ -81,6 +87,7 @@ class ConnectionLedger:
     def closed(self, connection_id: str, at_s: float) -> None:
         """Gone at monotonic time `at_s`; unknown ids change nothing."""
         connection = self._store.get(connection_id)
+        self._unconfirmed.discard(connection_id)
         self._balancer.closed(connection_id, at_s)
         if connection is None:
             return
@@ -97,19 +104,27 @@ class ConnectionLedger:
         alive = {connection.id for connection in live}
         for connection in live:
             self.opened(connection, now_s)
-        gone = [c.id for c in self if _owner(c.id) == owner and c.id not in alive]
-        for connection_id in gone:
-            self._counts.connections["resync_gone"] += 1
-            self.closed(connection_id, now_s)
+        gone = [c.id for c in self if _is_relayed(c) and _owner(c.id) == owner and c.id not in alive]
+        self._close_unreported(gone, "resync_gone", now_s)
 
     def adopt(self, endpoint_ids: Iterable[str]) -> None:
-        """Take over what the registry remembers from before the restart, on these endpoints."""
+        """Take over what the registry remembers from before the restart, on these endpoints.
+
+        Whether those of data planes still exist, the planes must say: see `forget_unconfirmed`. Nobody but their
+        clients knows about direct placements, so those stay.
+        """
         now_s = self._clock.now_s()
         for endpoint_id in endpoint_ids:
             for connection in list(self._store.on_endpoint(endpoint_id)):
                 self._counts.connections["adopted"] += 1
                 self.open[endpoint_id] += 1
+                if _is_relayed(connection):
+                    self._unconfirmed.add(connection.id)
                 self._tell_opened(connection, now_s)
+
+    def forget_unconfirmed(self, now_s: float) -> None:
+        """Close what was adopted and no data plane has named since: its worker died while nobody looked."""
+        self._close_unreported(sorted(self._unconfirmed), "adopted_gone", now_s)
 
     def get(self, connection_id: str) -> Connection | None:
         """Look one up."""
@@ -125,6 +140,11 @@ class ConnectionLedger:
         ids.update(dict.fromkeys(endpoint_id for endpoint_id, count in self.open.items() if count))
         return chain.from_iterable(self._store.on_endpoint(endpoint_id) for endpoint_id in ids)
 
+    def _close_unreported(self, connection_ids: Iterable[str], event: str, now_s: float) -> None:
+        for connection_id in connection_ids:
+            self._counts.connections[event] += 1
+            self.closed(connection_id, now_s)
+
     def _tell_opened(self, connection: Connection, at_s: float) -> None:
         """Let the balancer know. The connection exists even where the endpoint was removed meanwhile."""
         try:
@@ -136,6 +156,11 @@ class ConnectionLedger:
         self.open[endpoint_id] -= 1
         if self.open[endpoint_id] <= 0:
             del self.open[endpoint_id]
+
+
+def _is_relayed(connection: Connection) -> bool:
+    """Whether a data plane carries it; direct placements have no upstream socket that we know."""
+    return connection.upstream is not None
 
 
 def _owner(connection_id: str) -> str:

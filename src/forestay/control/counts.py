@@ -45,7 +45,8 @@ class Counts:
         tick_s: time that a tick took.
         wait_s: time that queued direct placements waited, whatever became of them.
         decisions: verdicts of direct placements by (kind, reason).
-        connections: by what became of them: "opened", "moved", "closed", "failed", "adopted", "resync_gone".
+        connections: by what became of them: "opened", "moved", "closed", "failed", "adopted",
+            "adopted_gone", "resync_gone".
         placements: direct placements by what became of them: "confirmed", "expired", "closed", "failed", "abandoned".
         reports: load reports by outcome: "taken", "unknown_endpoint", "unusable".
         fallbacks: ticks made with a fallback in force, by its name.

@@ -5,6 +5,7 @@ the data planes then keep the last plan, which is what they do when this process
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -26,7 +27,7 @@ from forestay.control.recovery import (
 )
 from forestay.control.schedule import Schedule
 from forestay.model.connection import Connection
-from forestay.model.errors import InvalidInput, UnknownEndpoint
+from forestay.model.errors import InvalidInput
 from forestay.model.load import LoadReport
 from forestay.model.plan import Plan
 
@@ -35,6 +36,9 @@ log = structlog.get_logger(__name__)
 TICK_S = 1.0
 LATE_S = 0.1
 """A tick this late is counted as late: a tenth of its period, far over the scheduling noise of an idle machine."""
+
+ADOPTION_S = 10.0
+"""Time for data planes to name the connections that they kept over a restart: ten times what a worker needs."""
 
 POLL_S = 0.05
 """How often the queue of direct placements is polled while it is not empty: well under what a person notices."""
@@ -100,6 +104,7 @@ class ClusterLoop:
         self._blobs = blobs
         self._snapshot_every_s = snapshot_every_s
         self._snapshot_due_s = clock.now_s() + snapshot_every_s
+        self._adoption_ends_s = math.inf
         self._operator_saved = OperatorState()
         self._fallbacks: frozenset[str] = frozenset()
         self._log = log.bind(cluster=name)
@@ -108,7 +113,10 @@ class ClusterLoop:
 
     def opened(self, connection: Connection, at_s: float) -> None:
         """See `ConnectionSink`."""
-        self.connections.opened(connection, at_s)
+        try:
+            self.connections.opened(connection, at_s)
+        except InvalidInput as error:
+            self._survive("register", error)
 
     def failed(self, connection_id: str, endpoint_id: str, at_s: float) -> None:
         """See `ConnectionSink`."""
@@ -133,11 +141,9 @@ class ClusterLoop:
         if report.endpoint_id not in self.endpoints:
             self.counts.reports["unknown_endpoint"] += 1
             return False
-        try:
-            self.balancer.report(report, self.clock.now_s())
-        except (InvalidInput, UnknownEndpoint) as error:
+        if not self.balancer.report(report, self.clock.now_s()):
             self.counts.reports["unusable"] += 1
-            self._log.warning("report_unusable", endpoint=report.endpoint_id, error=str(error))
+            self._log.debug("report_unusable", report=report)
             return False
         self.counts.reports["taken"] += 1
         self.reports[report.endpoint_id] = report
@@ -164,7 +170,19 @@ class ClusterLoop:
         self.tick(now_s)
         for plane in self._planes:
             await plane.start(self)
+        self._adoption_ends_s = self.clock.now_s() + ADOPTION_S
         self._publish()
+
+    async def add_plane(self, plane: DataPlane) -> None:
+        """Start one more data plane, while running."""
+        await plane.start(self)
+        self._planes.append(plane)
+        self._publish()
+
+    async def remove_plane(self, plane: DataPlane, drain_s: float) -> None:
+        """Stop a data plane within `drain_s`, while running."""
+        self._planes.remove(plane)
+        await plane.stop(drain_s)
 
     async def run(self) -> None:
         """Tick, and poll the queue of direct placements, until cancelled. Call `start` before."""
@@ -178,7 +196,8 @@ class ClusterLoop:
         for error in results:
             if isinstance(error, BaseException):
                 self._survive("plane_stop", error)
-        self.save()
+        self._save_operator_state()
+        self._save_snapshot()
 
     def tick(self, now_s: float) -> None:
         """One turn of the crank: expire, plan, publish, remember. Never raises."""
@@ -187,6 +206,9 @@ class ClusterLoop:
         try:
             self.placements.poll(now_s)
             self.events.forget_past()
+            if now_s >= self._adoption_ends_s:
+                self._adoption_ends_s = math.inf
+                self.connections.forget_unconfirmed(now_s)
             self.endpoints.remove_empty(self.connections.open, now_s)
             self.plan = self.balancer.tick(now_s, self.clock.wall_s())
             self._note(self.plan)
@@ -194,22 +216,10 @@ class ClusterLoop:
             self._survive("tick", error)
         else:
             self._publish()
-        if now_s >= self._snapshot_due_s or self._operator_state() != self._operator_saved:
-            self.save()
+        self._save_operator_state()
+        if now_s >= self._snapshot_due_s:
+            self._save_snapshot()
         self.counts.tick_s.observe(self.clock.now_s() - began_s)
-
-    def save(self) -> None:
-        """Keep what was learned and what operators said for the next life of the process. Never raises."""
-        if self._blobs is None:
-            return
-        self._snapshot_due_s = self.clock.now_s() + self._snapshot_every_s
-        try:
-            self._blobs.save_blob(balancer_key(self.name), self.balancer.snapshot())
-            state = self._operator_state()
-            self._blobs.save_blob(operator_key(self.name), state.to_bytes())
-            self._operator_saved = state
-        except Exception as error:  # a full disk must not stop placing
-            self._survive("snapshot", error)
 
     async def _tick_on_schedule(self) -> None:
         schedule = Schedule(self.clock.now_s() + TICK_S, TICK_S)
@@ -246,6 +256,27 @@ class ClusterLoop:
             if event.ends_at > self.clock.wall_s():
                 self.events.announce(event)
         self._operator_saved = self._operator_state()
+
+    def _save_snapshot(self) -> None:
+        """Keep what was learned for the next life of the process."""
+        self._snapshot_due_s = self.clock.now_s() + self._snapshot_every_s
+        if self._blobs is None:
+            return
+        try:
+            self._blobs.save_blob(balancer_key(self.name), self.balancer.snapshot())
+        except Exception as error:  # a full disk must not stop placing
+            self._survive("save_snapshot", error)
+
+    def _save_operator_state(self) -> None:
+        """Keep what operators said for the next life of the process, where it has changed."""
+        state = self._operator_state()
+        if self._blobs is None or state == self._operator_saved:
+            return
+        try:
+            self._blobs.save_blob(operator_key(self.name), state.to_bytes())
+            self._operator_saved = state
+        except Exception as error:  # as above
+            self._survive("save_operator_state", error)
 
     def _operator_state(self) -> OperatorState:
         return OperatorState(

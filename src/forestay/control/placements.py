@@ -101,6 +101,7 @@ class PlacementDesk:
         self._pending: dict[str, _Pending] = {}
         self._expiries: deque[tuple[float, str]] = deque()  # ascending: every reservation lasts equally long
         self._queued = 0
+        self._waits_ended = False
 
     @property
     def queued(self) -> int:
@@ -151,17 +152,28 @@ class PlacementDesk:
         return self._answer(pending)
 
     async def wait(self, connection_id: str, wait_s: float) -> Placement | None:
-        """Wait up to `wait_s` for a queued placement's turn; None: it was given up meanwhile, or never asked for."""
+        """Wait up to `wait_s` for a queued placement's turn, or until `end_waits`.
+
+        Returns:
+            Where it stands then; None: it was given up meanwhile, or never asked for.
+        """
         pending = self._pending.get(connection_id)
         if pending is not None and pending.settled is not None:
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(0.0 if self._waits_ended else wait_s):
                     await pending.settled.wait()
             except TimeoutError:
                 pass  # still queued: the caller sees it in the state
             if pending.verdict.kind == "shed":
                 return _shed(pending.verdict)
         return self.find(connection_id)
+
+    def end_waits(self) -> None:
+        """Wake all who wait, now and in future: the process is about to stop."""
+        self._waits_ended = True
+        for pending in self._pending.values():
+            if pending.settled is not None:
+                pending.settled.set()
 
     def find(self, connection_id: str) -> Placement | None:
         """State of a placement; None: never asked for, shed, expired or closed.

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from forestay.control.loop import ClusterLoop
 from forestay.service import problems
 from forestay.service.metrics import Metrics
-from forestay.service.protection import BodyBound, TokenRequired, require_token_beyond_loopback
+from forestay.service.protection import BodyBound, ResponsesCounted, TokenRequired, require_token_beyond_loopback
 from forestay.service.routes import clusters as clusters_routes
 from forestay.service.routes import connections, events, health, placements, reports
 
@@ -43,6 +43,7 @@ def create_app(
     problems.install(app)
     app.add_middleware(BodyBound)
     app.add_middleware(TokenRequired, token=token)
+    app.add_middleware(ResponsesCounted, responses=metrics.responses)  # the outermost sees refusals, too
     for topic in (health, clusters_routes, connections, placements, events, reports):
         app.include_router(topic.router)
 

@@ -32,7 +32,9 @@ def configure_logs(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if for_people:
-        shown: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        shown: list[structlog.typing.Processor] = [
+            structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     else:
         shown = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(stream)

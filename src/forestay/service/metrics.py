@@ -4,12 +4,13 @@ Nothing is pushed: the control loop counts in plain integers, and a scrape reads
 its endpoint instead of going stale.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -100,7 +101,7 @@ METRICS = (
         "forestay_connections_total",
         "counter",
         "connections",
-        "Connections by what became of them: opened, moved, closed, failed, adopted, resync_gone",
+        "Connections by what became of them: opened, moved, closed, failed, adopted, adopted_gone, resync_gone",
         ("cluster", "event"),
     ),
     Metric(
@@ -154,6 +155,13 @@ METRICS = (
         ("cluster", "where"),
     ),
     Metric(
+        "forestay_api_responses_total",
+        "counter",
+        "responses",
+        "Answers of the HTTP API by status; 500 is a defect",
+        ("status",),
+    ),
+    Metric(
         "forestay_relay",
         "gauge",
         "as the statistic says",
@@ -201,6 +209,7 @@ class Metrics:
 
     Attributes:
         registry: to add further collectors to.
+        responses: answers of the HTTP API by status; the API counts here.
     """
 
     def __init__(
@@ -216,21 +225,25 @@ class Metrics:
             planes: statistics of the data planes now.
             connection_registry: statistics of the connection registry now.
         """
-        self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(_ClusterCollector(clusters, planes, connection_registry))
+        self.responses: Counter[int] = Counter()
+        self.registry = CollectorRegistry()
+        self.registry.register(_StateCollector(clusters, planes, connection_registry, self.responses))
+        ProcessCollector(registry=self.registry)
 
     def page(self) -> bytes:
         """All metrics in Prometheus text format."""
         return generate_latest(self.registry)
 
 
-class _ClusterCollector(Collector):
+class _StateCollector(Collector):
     def __init__(
         self,
         clusters: Mapping[str, ClusterLoop],
         planes: Callable[[], Iterable[PlaneStatistics]],
         connection_registry: Callable[[], Mapping[str, float]],
+        responses: Mapping[int, int],
     ) -> None:
+        self._responses = responses
         self._clusters = clusters
         self._planes = planes
         self._connection_registry = connection_registry
@@ -248,6 +261,8 @@ class _ClusterCollector(Collector):
                 families.add("forestay_relay_events_total", value, plane.cluster, plane.listener, name)
         for name, value in self._connection_registry().items():
             families.add("forestay_registry", value, name)
+        for status, count in self._responses.items():
+            families.add("forestay_api_responses_total", count, str(status))
         return families.all()
 
 

@@ -24,6 +24,9 @@ REMEDIES = {
     "extra_forbidden": "remove this field, or correct its name (see /docs)",
     "json_invalid": "send valid JSON",
 }
+UNION_TAGS = frozenset({"one", "list"})
+"""Words of pydantic for the alternatives of a body, which the sender never wrote."""
+
 TITLES = {
     400: "Bad request",
     401: "Not authorized",
@@ -112,8 +115,8 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
 async def _on_invalid_input(request: Request, error: Exception) -> JSONResponse:
     message = str(error)
     match = FIELD_IN_MESSAGE.match(message)
-    fields = [FieldProblem(field=match[1], problem=message, remedy="change it as said")] if match else []
-    return problem_response(Problem(422, message, errors=fields))
+    fields = [FieldProblem(field=match[1], problem=message, remedy=_remedy(message))] if match else []
+    return problem_response(Problem(422, message, _remedy(message), fields))
 
 
 async def _on_unknown(request: Request, error: Exception) -> JSONResponse:
@@ -128,8 +131,20 @@ async def _on_defect(request: Request, error: Exception) -> JSONResponse:
 
 def _field_problem(item: dict[str, Any]) -> FieldProblem:
     """One pydantic error; its input is left out, since it may be anything and need not be printable."""
-    location = [str(part) for part in item["loc"]]
-    if location[0] in ("body", "query", "path", "header") and len(location) > 1 and item["type"] != "json_invalid":
-        location = location[1:]
-    field = "body" if item["type"] == "json_invalid" else ".".join(location)
-    return FieldProblem(field=field, problem=item["msg"], remedy=REMEDIES.get(item["type"], item["msg"]))
+    place, *parts = [str(part) for part in item["loc"]]
+    if item["type"] == "json_invalid":
+        parts = []  # pydantic gives the position, which the message has as well
+    parts = [part for part in parts if part not in UNION_TAGS]
+    message = item["msg"].removeprefix("Value error, ")
+    return FieldProblem(
+        field=".".join(parts) or place, problem=message, remedy=REMEDIES.get(item["type"]) or _remedy(message)
+    )
+
+
+def _remedy(message: str) -> str:
+    """What to do, from messages of the forms "wrong: remedy" and "Input should be this or that"."""
+    _, colon, remedy = message.partition(": ")
+    if colon:
+        return remedy
+    expected = message.removeprefix("Input should be ")
+    return f"give {expected}" if expected.startswith(("a ", "an ")) else f"change it: {expected}"

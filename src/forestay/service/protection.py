@@ -1,7 +1,8 @@
-"""What every request passes before it reaches a route: the token, and a bound on its body. Plain ASGI middleware."""
+"""What every request passes around its route: the token, a bound on its body, a count. Plain ASGI middleware."""
 
 import hmac
 import ipaddress
+from collections import Counter
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,8 +11,8 @@ from forestay.model.errors import InvalidInput
 from forestay.service.problems import Problem, problem_response
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-BODY_MAX_BYTES = 1 << 20
-"""Ten thousand load reports fit; nothing that people send comes near."""
+BODY_MAX_BYTES = 16 << 20
+"""The largest load report, one that lists 200,000 sockets, has about 10 MB; nothing that people send comes near."""
 
 
 def require_token_beyond_loopback(host: str, token: str) -> None:
@@ -93,3 +94,21 @@ class BodyBound:
 
     def _too_large(self) -> Problem:
         return Problem(413, f"the body is larger than {self._body_max_bytes} bytes", "send less at once")
+
+
+class ResponsesCounted:
+    """Counts answers by status."""
+
+    def __init__(self, app: ASGIApp, responses: Counter[int]) -> None:
+        self._app = app
+        self._responses = responses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._responses[message["status"]] += 1
+            await send(message)
+
+        await self._app(scope, receive, send_counted)

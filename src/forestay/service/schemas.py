@@ -2,14 +2,25 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+TEXT_BYTES_MAX = 200
+"""Longest text in a record of the connection registry, bytes of UTF-8."""
 
 ENDPOINT_EXAMPLE = "10.0.0.1:8080"
 CONNECTION_EXAMPLE = "0193a0d2c4f0ffff5f8c1e0b7a9d2c44"
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@=-]{1,128}$")]
 """Of a connection: goes into paths, logs and the registry."""
-Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=128)]
+
+
+def _fits_a_record(text: str) -> str:
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise ValueError(f"is longer than {TEXT_BYTES_MAX} bytes: shorten it")
+    return text
+
+
+Word = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$"), AfterValidator(_fits_a_record)]
 Label = Annotated[str, StringConstraints(pattern=r"^[^/\x00-\x1f\x7f]+$", min_length=1, max_length=128)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from forestay.service.routes.lookup import Clusters
+
 STOP_S = 5.0
-"""How long requests under way may take when the process stops; a long poll waits longer and is cut."""
+"""How long requests under way may take when the process stops; then they are cut."""
 
 
 class ApiServer:
@@ -20,6 +22,8 @@ class ApiServer:
     """
 
     def __init__(self, app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Prepare to serve what `create_app` made; port 0: any free one."""
+        self._clusters: Clusters = app.state.clusters
         self.address = (host, port)
         self._server = _Server(
             uvicorn.Config(
@@ -50,8 +54,10 @@ class ApiServer:
             await self._task
 
     async def stop(self) -> None:
-        """Stop listening, let requests under way finish for a moment."""
+        """Stop listening, let requests under way finish for a moment; long polls end now."""
         if self._task is not None:
+            for cluster in self._clusters.values():
+                cluster.placements.end_waits()
             self._server.should_exit = True
             await self._task
             self._task = None

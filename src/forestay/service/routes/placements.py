@@ -94,15 +94,12 @@ async def close(
 
 
 async def _wait(cluster: ClusterLoop, connection_id: str, wait_s: float, request: Request) -> Placement | None:
-    """Wait for a turn, but only as long as the client does: nobody should hold a place for one that hung up."""
+    """Wait for a turn, but only as long as the client does (None: it hung up), so that nobody holds a place in vain."""
     turn = asyncio.create_task(cluster.placements.wait(connection_id, wait_s))
     hung_up = asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait((turn, hung_up), return_when=asyncio.FIRST_COMPLETED)
-        if turn.done():
-            return turn.result()
-        cluster.placements.close(connection_id)
-        return None
+        return turn.result() if turn.done() else None
     finally:
         for task in (turn, hung_up):
             task.cancel()
