@@ -153,7 +153,7 @@ def test_adopted_connections_that_no_plane_names_are_given_up_after_a_while() ->
         direct = Connection("player-1", B, "me", 1_700_000_000.0)
         for connection in (named, orphan, direct):
             store.register(connection)
-        async with running(new_loop(store)) as loop:
+        async with running(new_loop(store.restarted())) as loop:
             assert loop.connections.open == {A: 2, B: 1}
             loop.resynced("0001", [named])
             await asyncio.sleep(ADOPTION_S - 0.5)
@@ -174,7 +174,7 @@ def test_what_operators_said_survives_a_restart() -> None:
             loop.endpoints.drain(A, loop.clock.now_s())
             loop.events.announce(event)
             await asyncio.sleep(1.5)  # no clean stop: the next tick has kept it
-        async with running(new_loop(store)) as loop:
+        async with running(new_loop(store.restarted())) as loop:
             assert loop.endpoints.get(added.id).endpoint == added
             assert loop.endpoints.get(A).draining
             assert list(loop.events) == [event]

@@ -11,23 +11,44 @@ A, B = "10.0.0.1:80", "10.0.0.2:80"
 
 
 class DictStore:
-    """A `ConnectionStore` and a `BlobStore` on dictionaries; handed to a second loop, it is a restart."""
+    """A `ConnectionStore` and a `BlobStore` on dictionaries, for worlds without a registry's background work."""
 
     def __init__(self) -> None:
         self.connections: dict[str, Connection] = {}
         self.blobs: dict[str, bytes] = {}
+        self.recovered: set[str] = set()
+
+    def restarted(self) -> "DictStore":
+        """What the next life of the process finds."""
+        successor = DictStore()
+        successor.connections, successor.blobs = dict(self.connections), dict(self.blobs)
+        successor.recovered = set(self.connections)
+        return successor
 
     def register(self, connection: Connection) -> None:
         self.connections[connection.id] = connection
+        self.recovered.discard(connection.id)
 
     def unregister(self, connection_id: str) -> None:
         self.connections.pop(connection_id, None)
+        self.recovered.discard(connection_id)
+
+    def settle(self, owner: str, live: Iterable[Connection]) -> list[Connection]:
+        alive = {connection.id for connection in live}
+        return self._forget([i for i in self.connections if i[12:16] == owner and len(i) == 32 and i not in alive])
+
+    def settle_rest(self) -> list[Connection]:
+        return self._forget([i for i in self.connections if i in self.recovered])
 
     def get(self, connection_id: str) -> Connection | None:
         return self.connections.get(connection_id)
 
     def on_endpoint(self, endpoint_id: str) -> Iterable[Connection]:
         return [c for c in self.connections.values() if c.endpoint_id == endpoint_id]
+
+    def _forget(self, ids: list[str]) -> list[Connection]:
+        self.recovered.difference_update(ids)
+        return [self.connections.pop(connection_id) for connection_id in ids]
 
     def load_blob(self, key: str) -> bytes | None:
         return self.blobs.get(key)

@@ -52,8 +52,8 @@ async def test_a_client_that_hangs_up_while_it_waits_leaves_the_queue(cluster: C
             writer.close()
             await writer.wait_closed()
         deadline_s = time.monotonic() + 5
-        while cluster.placements.queued and time.monotonic() < deadline_s:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 nothing tells when a request has ended
+        while cluster.placements.queued and time.monotonic() < deadline_s:  # noqa: ASYNC110 nothing tells of it
+            await asyncio.sleep(0.01)
         assert cluster.counts.placements == {"abandoned": 1}
     finally:
         await server.stop()

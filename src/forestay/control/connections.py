@@ -54,7 +54,6 @@ class ConnectionLedger:
         self._counts = counts
         self._clock = clock
         self._access_log = access_log
-        self._unconfirmed: set[str] = set()
 
     def opened(self, connection: Connection, at_s: float) -> None:
         """Established at monotonic time `at_s`; on another endpoint than before: a move; repeated: nothing new.
@@ -64,7 +63,6 @@ class ConnectionLedger:
         """
         known = self._store.get(connection.id)
         self._store.register(connection)
-        self._unconfirmed.discard(connection.id)
         if known is None:
             self._counts.connections["opened"] += 1
             self.open[connection.endpoint_id] += 1
@@ -87,25 +85,19 @@ class ConnectionLedger:
     def closed(self, connection_id: str, at_s: float) -> None:
         """Gone at monotonic time `at_s`; unknown ids change nothing."""
         connection = self._store.get(connection_id)
-        self._unconfirmed.discard(connection_id)
         self._balancer.closed(connection_id, at_s)
         if connection is None:
             return
         self._store.unregister(connection_id)
-        self._leave(connection.endpoint_id)
         self._counts.connections["closed"] += 1
-        if self._access_log is not None:
-            duration_s = max(0.0, self._clock.unix(at_s) - connection.opened_at)
-            self._access_log.closed(self._cluster, connection, duration_s)
+        self._note_closed(connection, at_s)
 
     def resynced(self, owner: str, live: Sequence[Connection]) -> None:
         """Take the whole truth of one owner: open what is new, close what it no longer names."""
         now_s = self._clock.now_s()
-        alive = {connection.id for connection in live}
         for connection in live:
             self.opened(connection, now_s)
-        gone = [c.id for c in self if _is_relayed(c) and _owner(c.id) == owner and c.id not in alive]
-        self._close_unreported(gone, "resync_gone", now_s)
+        self._forget(self._store.settle(owner, live), "resync_gone", now_s)
 
     def adopt(self, endpoint_ids: Iterable[str]) -> None:
         """Take over what the registry remembers from before the restart, on these endpoints.
@@ -118,13 +110,13 @@ class ConnectionLedger:
             for connection in list(self._store.on_endpoint(endpoint_id)):
                 self._counts.connections["adopted"] += 1
                 self.open[endpoint_id] += 1
-                if _is_relayed(connection):
-                    self._unconfirmed.add(connection.id)
+                if _is_direct(connection):
+                    self._store.register(connection)
                 self._tell_opened(connection, now_s)
 
-    def forget_unconfirmed(self, now_s: float) -> None:
+    def forget_unconfirmed(self) -> None:
         """Close what was adopted and no data plane has named since: its worker died while nobody looked."""
-        self._close_unreported(sorted(self._unconfirmed), "adopted_gone", now_s)
+        self._forget(self._store.settle_rest(), "adopted_gone", self._clock.now_s())
 
     def get(self, connection_id: str) -> Connection | None:
         """Look one up."""
@@ -140,10 +132,15 @@ class ConnectionLedger:
         ids.update(dict.fromkeys(endpoint_id for endpoint_id, count in self.open.items() if count))
         return chain.from_iterable(self._store.on_endpoint(endpoint_id) for endpoint_id in ids)
 
-    def _close_unreported(self, connection_ids: Iterable[str], event: str, now_s: float) -> None:
-        for connection_id in connection_ids:
+    def _forget(self, gone: Iterable[Connection], event: str, now_s: float) -> None:
+        """Account for connections that the store has just forgotten."""
+        for connection in gone:
+            if _is_direct(connection):
+                self._store.register(connection)  # its client chose an id that looks like the owner's
+                continue
             self._counts.connections[event] += 1
-            self.closed(connection_id, now_s)
+            self._balancer.closed(connection.id, now_s)
+            self._note_closed(connection, now_s)
 
     def _tell_opened(self, connection: Connection, at_s: float) -> None:
         """Let the balancer know. The connection exists even where the endpoint was removed meanwhile."""
@@ -152,17 +149,18 @@ class ConnectionLedger:
         except UnknownEndpoint:
             self._counts.errors["opened_on_unknown_endpoint"] += 1
 
+    def _note_closed(self, connection: Connection, at_s: float) -> None:
+        self._leave(connection.endpoint_id)
+        if self._access_log is not None:
+            duration_s = max(0.0, self._clock.unix(at_s) - connection.opened_at)
+            self._access_log.closed(self._cluster, connection, duration_s)
+
     def _leave(self, endpoint_id: str) -> None:
         self.open[endpoint_id] -= 1
         if self.open[endpoint_id] <= 0:
             del self.open[endpoint_id]
 
 
-def _is_relayed(connection: Connection) -> bool:
-    """Whether a data plane carries it; direct placements have no upstream socket that we know."""
-    return connection.upstream is not None
-
-
-def _owner(connection_id: str) -> str:
-    """The picker that gave a data plane's connection its id: digits 13 to 16."""
-    return connection_id[12:16]
+def _is_direct(connection: Connection) -> bool:
+    """Whether no data plane carries it: direct placements have no upstream socket that we know."""
+    return connection.upstream is None

@@ -208,7 +208,7 @@ class ClusterLoop:
             self.events.forget_past()
             if now_s >= self._adoption_ends_s:
                 self._adoption_ends_s = math.inf
-                self.connections.forget_unconfirmed(now_s)
+                self.connections.forget_unconfirmed()
             self.endpoints.remove_empty(self.connections.open, now_s)
             self.plan = self.balancer.tick(now_s, self.clock.wall_s())
             self._note(self.plan)

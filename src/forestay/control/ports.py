@@ -61,3 +61,9 @@ class ConnectionStore(Protocol):
 
     def on_endpoint(self, endpoint_id: str) -> Iterable[Connection]:
         """All on one endpoint."""
+
+    def settle(self, owner: str, live: Iterable[Connection]) -> Iterable[Connection]:
+        """Take the whole truth of one owner: register `live`, forget and return its other connections."""
+
+    def settle_rest(self) -> Iterable[Connection]:
+        """Forget and return what a previous life of the process registered and nobody has since."""
