@@ -27,9 +27,9 @@ class Sender:
     """A bounded buffer of reports and the way out of it.
 
     Attributes:
-        attempts: requests by outcome: "taken"; "unknown" (the cluster has no such endpoint), "refused" (malformed in the
-            control plane's eyes): dropped; "denied" (the token), "busy" (429 or 5xx), "away" (no answer): kept for the
-            next attempt.
+        attempts: requests by outcome: "taken"; "unknown" (the cluster has no such endpoint) and "refused" (malformed in
+            the control plane's eyes): dropped; "denied" (the token), "busy" (429 or 5xx), "away" (no answer): kept for
+            the next attempt.
         dropped: reports that did not count: unknown, refused, or pushed out of the full buffer.
     """
 
