@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forestay.settings import Settings, SettingsError, load_configuration, parse_assignments
+from forestay.settings import Settings, SettingsError, load_agent_settings, load_configuration, parse_assignments
 from forestay.settings.loading import find_file
 
 
@@ -229,3 +229,28 @@ class TestFuzz:
     def test_any_assignment_is_read_or_refused(self, text: str) -> None:
         problems = problems_or_none(lambda: parse_assignments([text]))
         assert problems is None or "--set" in problems[0]
+
+
+class TestAgent:
+    REQUIRED = ("cluster=chat", "endpoint=10.0.0.1:80")
+
+    def test_flags_win_over_environment_over_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = written(tmp_path, "cluster = 'a'\nendpoint = 'a:1'\ninterval_s = 2.0\n")
+        monkeypatch.setenv("FORESTAY_AGENT__ENDPOINT", "b:1")
+        monkeypatch.setenv("FORESTAY_AGENT__CLUSTER", "b")
+        agent = load_agent_settings(file, parse_assignments(["cluster=c"]))
+        assert (agent.cluster, agent.endpoint, agent.interval_s) == ("c", "b:1", 2.0)
+
+    def test_lists_in_the_environment_are_separated_by_commas(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FORESTAY_AGENT__CONTROL_PLANES", "http://a:9900, http://b:9900")
+        agent = load_agent_settings(None, parse_assignments(self.REQUIRED))
+        assert agent.control_planes == ("http://a:9900", "http://b:9900")
+
+    def test_a_misspelt_variable_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FORESTAY_AGENT__CLUSTR", "chat")
+        with pytest.raises(SettingsError, match=r'FORESTAY_AGENT__CLUSTR: .*did you mean "cluster"'):
+            load_agent_settings(None, parse_assignments(self.REQUIRED))
+
+    def test_what_is_missing_is_named(self) -> None:
+        with pytest.raises(SettingsError, match="endpoint: is missing; it has no default"):
+            load_agent_settings(None, parse_assignments(["cluster=chat"]))

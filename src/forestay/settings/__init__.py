@@ -1,6 +1,12 @@
 """Settings of `forestay serve`, from flags, environment, TOML and defaults: validated where they enter."""
 
-from forestay.settings.loading import Configuration, find_file, load_configuration, parse_assignments
+from forestay.settings.loading import (
+    Configuration,
+    find_file,
+    load_agent_settings,
+    load_configuration,
+    parse_assignments,
+)
 from forestay.settings.models import (
     ClusterSettings,
     DnsSettings,
@@ -31,6 +37,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "find_file",
+    "load_agent_settings",
     "load_configuration",
     "parse_assignments",
 ]

@@ -7,19 +7,27 @@ Tables are merged key by key, lists and values are replaced. Where each value ca
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as EnvironmentProblem
 
+from forestay.agent.settings import AgentSettings
 from forestay.settings.models import Settings
 from forestay.settings.problems import SettingsError, settings_error, suggestion
 
 PREFIX = "FORESTAY_"
+AGENT_PREFIX = "FORESTAY_AGENT__"
+
+Location: TypeAlias = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+SEARCHED = (Path("forestay.toml"), Path("/etc/forestay/forestay.toml"))
+"""Where a configuration is looked for when none is named."""
 
 
 class _Variables(Settings, BaseSettings):
@@ -28,8 +36,21 @@ class _Variables(Settings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__")
 
 
-SEARCHED = (Path("forestay.toml"), Path("/etc/forestay/forestay.toml"))
-"""Where a configuration is looked for when none is named."""
+class _AgentVariables(AgentSettings, BaseSettings):
+    """Likewise for an agent."""
+
+    model_config = SettingsConfigDict(env_prefix=AGENT_PREFIX, env_nested_delimiter="__")
+
+
+class _Environment(EnvSettingsSource):
+    """Takes a list as JSON, as pydantic-settings does, or as "a:1,b:2"."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """See `EnvSettingsSource`; what is neither is found by validation, which names the variable."""
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return [part.strip() for part in value.split(",") if part.strip()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +78,20 @@ def load_configuration(file: Path | None = None, flags: Mapping[str, Any] | None
     Raises:
         SettingsError: naming every bad value, its source and the remedy.
     """
-    merged: dict[str, Any] = {}
-    origins: dict[tuple[str | int, ...], str] = {}
-    if file is not None:
-        _merge(merged, read_toml(file), origins, lambda _: str(file))
-    _merge(merged, _environment(), origins, lambda path: PREFIX + "__".join(path).upper())
-    _merge(merged, flags or {}, origins, lambda _: "command line")
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        raise settings_error(error, origins) from None
-    return Configuration(settings, origins, file)
+    _refuse_unknown(PREFIX, list(Settings.model_fields), others=["agent"])
+    merged, origins = _gather(file, _Environment(_Variables)(), PREFIX, flags or {})
+    return Configuration(_validated(Settings, merged, origins), origins, file)
+
+
+def load_agent_settings(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> AgentSettings:
+    """The same for `forestay agent`: its file has the settings at the top, its variables begin with FORESTAY_AGENT__.
+
+    Raises:
+        SettingsError: naming every bad value, its source and the remedy.
+    """
+    _refuse_unknown(AGENT_PREFIX, list(AgentSettings.model_fields))
+    merged, origins = _gather(file, _Environment(_AgentVariables)(), AGENT_PREFIX, flags or {})
+    return _validated(AgentSettings, merged, origins)
 
 
 def find_file() -> Path | None:
@@ -123,24 +147,43 @@ def _toml_assignment(key: str, value: str) -> dict[str, Any]:
         return tomllib.loads(f"{key} = {json.dumps(value, ensure_ascii=False)}")
 
 
-def _environment() -> dict[str, Any]:
-    """FORESTAY_SERVICE__LISTEN=... and the like. Only names with "__" are settings.
+def _refuse_unknown(prefix: str, known: Sequence[str], others: Sequence[str] = ()) -> None:
+    """A variable that means a setting must name one: pydantic-settings would ignore a misspelt one.
 
-    Kubernetes sets FORESTAY_PORT and others by itself in the pods of a service called forestay.
+    Without "__" it means none: Kubernetes sets FORESTAY_PORT and the like in the pods of a service called forestay.
     """
-    sections = list(Settings.model_fields)
     for name in sorted(os.environ):
-        section, separator, _ = name.removeprefix(PREFIX).partition("__")
-        if name.startswith(PREFIX) and separator and section.lower() not in (*sections, "agent"):
-            raise SettingsError([f"{name}: unknown section{suggestion(section.lower(), sections)}"])
+        first, separator, _ = name.removeprefix(prefix).partition("__")
+        if name.startswith(prefix) and (separator or "__" in prefix) and first.lower() not in (*known, *others):
+            raise SettingsError([f"{name}: unknown setting{suggestion(first.lower(), known)}"])
+
+
+def _gather(
+    file: Path | None, environment: Mapping[str, Any], prefix: str, flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[Location, str]]:
+    """All sources merged, and the source of each value by its path."""
+    merged: dict[str, Any] = {}
+    origins: dict[Location, str] = {}
+    if file is not None:
+        _merge(merged, read_toml(file), origins, lambda _: str(file))
+    _merge(merged, environment, origins, lambda path: prefix + "__".join(map(str, path)).upper())
+    _merge(merged, flags, origins, lambda _: "command line")
+    return merged, origins
+
+
+def _validated(model: type[Model], merged: Mapping[str, Any], origins: Mapping[Location, str]) -> Model:
     try:
-        return EnvSettingsSource(_Variables)()
-    except EnvironmentProblem as error:
-        raise SettingsError([f"environment: {error}; write JSON or one variable per setting"]) from None
+        return model.model_validate(merged)
+    except ValidationError as error:
+        raise settings_error(error, origins, model) from None
 
 
 def _merge(
-    into: dict[str, Any], layer: Mapping[str, Any], origins: dict[Any, str], source: Any, path: Any = ()
+    into: dict[str, Any],
+    layer: Mapping[str, Any],
+    origins: dict[Location, str],
+    source: Callable[[Location], str],
+    path: Location = (),
 ) -> None:
     """Lay `layer` over `into`, in place, and note the source of every value."""
     for key, value in layer.items():

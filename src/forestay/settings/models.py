@@ -3,7 +3,6 @@
 The text under a setting is its documentation: the reference page and `examples/forestay.toml` are checked against it.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import fields
@@ -21,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import NoDecode
 
 from forestay.balancer import BalancerSettings
 from forestay.settings.addresses import EndpointAddress, HostPort, ListenAddress, parse_host_port
@@ -218,7 +216,7 @@ class ClusterSettings(Section):
     """Who places: the forecast, or, for comparison, what other balancers do."""
     balancer: Annotated[BalancerSettings, BeforeValidator(_known_balancer_fields)] = BalancerSettings()
     """Threshold, queue, rate limits: any field of forestay.BalancerSettings."""
-    endpoints: Annotated[tuple[EndpointSettings, ...], NoDecode] = ()
+    endpoints: tuple[EndpointSettings, ...] = ()
     """The servers: "host:port" or a table each. More may come from dns and from the API."""
     dns: DnsSettings | None = None
     """Servers from DNS."""
@@ -232,10 +230,7 @@ class ClusterSettings(Section):
     @field_validator("endpoints", mode="before")
     @classmethod
     def _addresses_alone(cls, value: object) -> object:
-        """Accept a string in place of a table, and from the environment JSON or "a:1,b:2"."""
-        if isinstance(value, str):
-            is_json = value.lstrip().startswith("[{") or value.lstrip().startswith('["')
-            value = json.loads(value) if is_json else value.replace(",", " ").split()
+        """Accept a string in place of a table."""
         if isinstance(value, list | tuple):
             return tuple({"address": item} if isinstance(item, str) else item for item in value)
         return value

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from forestay.model.errors import InvalidInput
-from forestay.settings.models import Settings
 
 Path = tuple[str | int, ...]
 Origins = Mapping[Path, str]
@@ -43,12 +42,12 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     return f"; known here: {', '.join(known)}"
 
 
-def settings_error(error: ValidationError, origins: Origins) -> SettingsError:
-    """What pydantic found, in the operator's words."""
-    return SettingsError([_line(details, origins) for details in error.errors(include_url=False)])
+def settings_error(error: ValidationError, origins: Origins, root: type[BaseModel]) -> SettingsError:
+    """What pydantic found while validating `root`, in the operator's words."""
+    return SettingsError([_line(details, origins, root) for details in error.errors(include_url=False)])
 
 
-def _line(details: ErrorDetails, origins: Origins) -> str:
+def _line(details: ErrorDetails, origins: Origins, root: type[BaseModel]) -> str:
     context: dict[str, Any] = details.get("ctx", {})
     path: Path = details["loc"]
     if path and path[-1] == "[key]":
@@ -57,7 +56,9 @@ def _line(details: ErrorDetails, origins: Origins) -> str:
     match details["type"]:
         case "extra_forbidden":
             key = str(path[-1])
-            return f"{dotted(path)}{_source(path, origins)}: unknown setting{suggestion(key, _known_at(path[:-1]))}"
+            return (
+                f"{dotted(path)}{_source(path, origins)}: unknown setting{suggestion(key, _known_at(path[:-1], root))}"
+            )
         case "unknown_key":
             path = (*path, context["key"])
             return (
@@ -113,9 +114,9 @@ def _source(path: Path, origins: Origins) -> str:
     return f" ({below.pop()})" if len(below) == 1 else ""
 
 
-def _known_at(path: Path) -> list[str]:
+def _known_at(path: Path, root: type[BaseModel]) -> list[str]:
     """Names of the settings in the table at `path`."""
-    model: type[BaseModel] = Settings
+    model = root
     for part in path:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None

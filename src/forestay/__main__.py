@@ -1,0 +1,5 @@
+"""`python -m forestay` is `forestay`."""
+
+from forestay.cli import main
+
+main()
