@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-GAUGES = frozenset({"open", "waiting", "connections_ceiling", "stale"})
+GAUGES = frozenset({"open", "waiting", "connections_ceiling", "stale", "draining"})
 """Fields that say how things are now; all others only grow."""
 
 
@@ -32,6 +32,7 @@ class Counters:
         waiting: of these, waiting for an endpoint.
         connections_ceiling: most connections that descriptors and settings allow.
         stale: 1 while the control process is away.
+        draining: 1 once it no longer accepts.
     """
 
     accepted: int = 0
@@ -55,6 +56,7 @@ class Counters:
     waiting: int = 0
     connections_ceiling: int = 0
     stale: int = 0
+    draining: int = 0
 
 
 NAMES = tuple(field.name for field in fields(Counters))

@@ -73,7 +73,7 @@ class Crew:
         self._retired: dict[str, dict[str, int]] = {name: {} for name in specs}
         self._failures = dict.fromkeys(specs, 0)
         self._staffing = {name: asyncio.Lock() for name in specs}
-        self._stopping = False
+        self._started = self._stopping = False
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self.restarts = 0
@@ -96,9 +96,13 @@ class Crew:
         for spec in self._specs.values():
             if _key(spec) not in self._sockets:
                 self._sockets[_key(spec)] = listen(spec)
+        wanted = {_key(spec) for spec in self._specs.values()}
+        for key in self._sockets.keys() - wanted:
+            self._sockets.pop(key).close()
         for name in self._specs:
             await self._staff(name)
         self._dismiss_strangers()
+        self._started = True
 
     async def roll(self) -> None:
         """Replace every worker by a successor that runs what is installed now; nobody is refused."""
@@ -198,7 +202,8 @@ class Crew:
         current += started
         for member in self._of(name):
             if member.outdated or member not in current[: spec.workers]:
-                self._drain(member, spec.drain_s, accept_rest=False)
+                moved = member.spec is not None and _key(member.spec) != _key(spec)
+                self._drain(member, spec.drain_s, accept_rest=moved)
 
     def _give_up(self, started: list[Member]) -> None:
         """End those of a failed start; who has served till now goes on."""
@@ -272,16 +277,16 @@ class Crew:
             "worker_died", listener=name, lived_s=round(lived_s, 3), restart_in_s=delay_s,
             last_words=processes.last_words(self._log_path(member)),
         )  # fmt: skip
-        self._spawn(self._restart_after(name, delay_s))
+        self._spawn(self._staff_later(name, delay_s))
 
-    async def _restart_after(self, name: str, delay_s: float) -> None:
+    async def _staff_later(self, name: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        if self._stopping:
+        if self._stopping or name not in self._specs:
             return
         try:
             await self._staff(name)
         except WorkerFailed as error:
-            log.error("worker_not_restarted", listener=name, error=str(error))
+            log.error("worker_not_replaced", listener=name, error=str(error))
 
     # -- links
 
@@ -297,6 +302,15 @@ class Crew:
         members.receive(member, kind, payload, self._sink, self._ledger)
         if kind == Kind.RESYNCED:
             self._notify()
+        elif member.counters.get("draining") and not member.draining:  # an operator sent it SIGTERM
+            self._on_draining(member)
+
+    def _on_draining(self, member: Member) -> None:
+        """It drains without having been told by this process."""
+        member.draining = True
+        if self._started:
+            log.info("worker_drains", listener=member.listener, pid=member.process.pid if member.process else None)
+            self._spawn(self._staff_later(member.listener, 0.0))
 
     def _on_hello(self, visitor: Visitor, payload: bytes) -> None:
         try:
@@ -308,7 +322,8 @@ class Crew:
         if member is None or member.process is None or member.process.pid != visitor.pid:
             raise BadFrame(f"HELLO of process {visitor.pid}, which does not own column {column}")
         visitor.owner, member.visitor, member.listener = member, visitor, listener
-        member.draining = member.draining or bool(hello.get("draining"))
+        if hello.get("draining") and not member.draining:
+            self._on_draining(member)
         wanted = self._specs.get(listener)
         same_code = hello.get("version") == code_version()
         member.outdated = not same_code or wanted is None or hello["spec"] != wanted.to_json()

@@ -78,6 +78,8 @@ class Link:
 
     def send_counters(self) -> None:
         """Add the counters to what is sent next."""
+        if self._socket is None:
+            return
         values = [getattr(self._counters, name) for name in NAMES]
         self._out += encode(Kind.COUNTERS, marshal.dumps(values))
 

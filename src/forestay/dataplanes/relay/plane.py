@@ -171,7 +171,7 @@ class RelayPlane:
         if not table.fits(plan, self._names):
             table = table.succeed(plan, self._names)
             self._ledger.widen(table.capacity)
-            log.info("table_grown", cluster=self._cluster, slots=table.capacity, generation=table.generation)
+            log.info("table_moved", cluster=self._cluster, slots=table.capacity, generation=table.generation)
         active = self._crew.active
         table.publish(plan, self._ledger.base(active, count), self._names, self._names_version, published_at_s, active)
         if table is not self._table:

@@ -214,6 +214,8 @@ class Worker:
         """Stop accepting; what is open may go on for `drain_s`. Again: a new deadline."""
         self._acceptor.close(accept_rest)
         self._drain_until_s = self._flows.now_s + drain_s
+        self._counters.draining = 1
+        self._link.send_counters()  # a successor is needed now
 
     def _end(self, now_s: float) -> None:
         flows = self._flows
@@ -232,7 +234,7 @@ class Worker:
             **asdict(self._config),
             "version": code_version(),
             "pid": os.getpid(),
-            "draining": self._drain_until_s is not None,
+            "draining": bool(self._counters.draining),
         }
 
     def _limits(self, spec: ListenerSpec) -> tuple[int, int]:
