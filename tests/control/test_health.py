@@ -166,6 +166,25 @@ async def test_only_transitions_are_told_and_a_refused_port_is_named(kind: str) 
     assert transitions.seen == [(endpoint_id, False, "refused"), (endpoint_id, True, "passed")]
 
 
+async def test_a_stall_of_the_own_process_condemns_nobody() -> None:
+    transitions = Transitions()
+    rule = HealthRule(interval_s=0.2, timeout_s=0.1, retry_s=0.01, fall=1)
+    async with await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0) as server:
+        endpoint_id = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        checker = HealthChecker(rule, transitions)
+        checker.set_endpoints([endpoint_id])
+        async with running(checker):
+            stall_ended_s = time.monotonic() + 10.0
+            while not checker.probes["stalled"]:
+                assert time.monotonic() < stall_ended_s, "no probe was ever under way when the process stood still"
+                time.sleep(0.3)  # noqa: ASYNC251 -- the stall is what is tested
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            passed = checker.probes["passed"]
+            await until(lambda: checker.probes["passed"] > passed)
+    assert transitions.seen == []
+
+
 async def test_an_endpoint_that_left_is_not_probed_any_more_and_starts_healthy_when_it_returns() -> None:
     transitions = Transitions()
     checker = HealthChecker(HealthRule(interval_s=0.02, retry_s=0.01), transitions)

@@ -6,20 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from forestay.control.address import join_address, split_address
+from forestay.telemetry.reports import EndpointId
 
 
 def _http(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise PydanticCustomError("url", 'must begin with "http://" or "https://", e.g. http://127.0.0.1:9900')
     return url.rstrip("/")
-
-
-def _address(text: str) -> str:
-    try:
-        return join_address(*split_address(text))
-    except ValueError as error:
-        raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
 
 
 Url = Annotated[str, AfterValidator(_http)]
@@ -35,7 +28,7 @@ class AgentSettings(BaseModel):
 
     cluster: Annotated[str, Field(min_length=1, max_length=64)]
     """Cluster that the endpoint belongs to."""
-    endpoint: Annotated[str, AfterValidator(_address)]
+    endpoint: EndpointId
     """Address of the server as the cluster knows it, "host:port"."""
     control_planes: Annotated[tuple[Url, ...], Field(min_length=1, max_length=16)] = ("http://127.0.0.1:9900",)
     """Where forestay's HTTP API is; every one gets every report."""

@@ -21,6 +21,9 @@ import httpx
 from forestay.control.address import split_address
 from forestay.control.per_endpoint import PerEndpoint
 
+STALL_S = 0.1
+"""A timeout that fires this much too late says that our own process stood still: the answer may lie there unread."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthRule:
@@ -88,6 +91,10 @@ class EndpointHealth:
         self._contradictions = 0
         return True
 
+    def disregard(self) -> None:
+        """The probe that began last says nothing: look again at once."""
+        self._hurry()
+
     def suspect(self, now_s: float) -> None:
         """Somebody else saw it fail: probe now, unless a probe began less than `retry_s` ago."""
         if self.healthy:
@@ -102,7 +109,8 @@ class HealthChecker:
 
     Attributes:
         probes: finished probes by outcome: "passed", "refused", "timeout", "unreachable", "unresolved", "status",
-            "protocol".
+            "protocol"; "stalled" are timeouts in a time when this process itself stood still, which count for nothing,
+            lest a busy control process declares every server dead at once.
     """
 
     def __init__(
@@ -184,10 +192,15 @@ class HealthChecker:
                 except TimeoutError:
                     break
             async with self._slots:
-                state.begin(self._now_s())
+                began_s = self._now_s()
+                state.begin(began_s)
                 outcome = await self._probe(endpoint_id)
+            if outcome == "timeout" and self._now_s() - began_s > self._rule.timeout_s + STALL_S:
+                outcome = "stalled"
             self.probes[outcome.split()[0]] += 1
-            if state.observe(outcome == "passed"):
+            if outcome == "stalled":
+                state.disregard()
+            elif state.observe(outcome == "passed"):
                 self._on_change(endpoint_id, state.healthy, outcome)
 
     async def _probe(self, endpoint_id: str) -> str:

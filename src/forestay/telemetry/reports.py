@@ -65,6 +65,9 @@ LARGEST = {
 }
 """Measurements, the fields that a report and a `LoadReport` share, and the largest value of each that is believed."""
 
+EndpointId = Annotated[str, Field(max_length=300), AfterValidator(_endpoint)]
+"""An address in any spelling, as the endpoint id it stands for."""
+
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_fraction)]
 Rate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=LARGEST["requests_per_s"])]
 Size = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=LARGEST["request_bytes"])]
@@ -110,7 +113,7 @@ class Report(Wire):
 
     cluster: Annotated[str, Field(min_length=1, max_length=64)]
     """Name of the cluster."""
-    endpoint: Annotated[str, Field(max_length=300), AfterValidator(_endpoint)]
+    endpoint: EndpointId
     """The server's address as the cluster knows it, "host:port"."""
     load: Fraction | None = None
     """Mean load over the window; without it, the larger of `cpu` and `network` counts."""
