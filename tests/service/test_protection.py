@@ -6,7 +6,7 @@ import pytest
 from forestay import InvalidInput
 from forestay.control.loop import ClusterLoop
 from forestay.service.api import create_app
-from forestay.service.metrics import Metrics
+from forestay.service.exposition import Metrics
 from forestay.service.protection import BODY_MAX_BYTES
 
 

@@ -25,7 +25,6 @@ class EndpointState:
         healthy: last word of the health checks; True until they say otherwise.
         health_detail: why, in the checker's words.
         draining: the operator wants nothing new on it.
-        leaving: no source names it any more: nothing new, removed once empty.
     """
 
     endpoint: Endpoint
@@ -33,15 +32,25 @@ class EndpointState:
     healthy: bool = True
     health_detail: str = ""
     draining: bool = False
-    leaving: bool = False
+
+    @property
+    def leaving(self) -> bool:
+        """No source names it any more: nothing new, removed once empty."""
+        return not self.named_by
 
 
 class EndpointDirectory:
-    """Endpoints of one cluster by id, in the order in which they were first named."""
+    """Endpoints of one cluster by id, in the order in which they were first named.
+
+    Attributes:
+        revision: grows with every change but those of health.
+    """
 
     def __init__(self, balancer: Balancer) -> None:
+        self.revision = 0
         self._balancer = balancer
         self._states: dict[str, EndpointState] = {}
+        self._leaving: dict[str, None] = {}
         self._subscribers: list[Callable[[Sequence[str]], None]] = []
 
     def __contains__(self, endpoint_id: str) -> bool:
@@ -71,13 +80,8 @@ class EndpointDirectory:
 
     def add(self, endpoint: Endpoint, now_s: float, source: str = "api") -> EndpointState:
         """Name an endpoint, or change the attributes that `source` gives it; keeps its drain."""
-        state = self._states.get(endpoint.id)
-        is_new = state is None
-        if state is None:
-            state = self._states[endpoint.id] = EndpointState(endpoint)
-        state.named_by[source] = endpoint
-        state.leaving = False
-        self._apply(state, now_s)
+        is_new = endpoint.id not in self._states
+        state = self._add(endpoint, now_s, source)
         if is_new:
             self._tell_subscribers()
         return state
@@ -90,17 +94,23 @@ class EndpointDirectory:
         """
         self.get(endpoint_id)
         del self._states[endpoint_id]
+        self._leaving.pop(endpoint_id, None)
+        self.revision += 1
         self._balancer.remove_endpoint(endpoint_id, now_s)
         self._tell_subscribers()
 
     def replace(self, source: str, endpoints: Iterable[Endpoint], now_s: float) -> None:
         """Take the whole truth of one source: those it no longer names leave, unless another names them."""
         named = {endpoint.id: endpoint for endpoint in endpoints}
+        count_before = len(self._states)
         for endpoint in named.values():
-            self.add(endpoint, now_s, source)
+            self._add(endpoint, now_s, source)
+        if len(self._states) > count_before:
+            self._tell_subscribers()
         for endpoint_id, state in self._states.items():
             if endpoint_id not in named and state.named_by.pop(source, None) is not None:
-                state.leaving = not state.named_by
+                if not state.named_by:
+                    self._leaving[endpoint_id] = None
                 self._apply(state, now_s)
 
     def named_by(self, source: str) -> list[Endpoint]:
@@ -115,6 +125,7 @@ class EndpointDirectory:
         """
         state = self.get(endpoint_id)
         state.draining = True
+        self.revision += 1
         self._balancer.drain_endpoint(endpoint_id, now_s)
         return state
 
@@ -147,14 +158,17 @@ class EndpointDirectory:
 
     def remove_empty(self, open_connections: dict[str, int], now_s: float) -> list[str]:
         """Remove those that are leaving and hold no connection any more; returns their ids."""
-        gone = [
-            endpoint_id
-            for endpoint_id, state in self._states.items()
-            if state.leaving and not open_connections.get(endpoint_id)
-        ]
+        gone = [endpoint_id for endpoint_id in self._leaving if not open_connections.get(endpoint_id)]
         for endpoint_id in gone:
             self.remove(endpoint_id, now_s)
         return gone
+
+    def _add(self, endpoint: Endpoint, now_s: float, source: str) -> EndpointState:
+        state = self._states.setdefault(endpoint.id, EndpointState(endpoint))
+        state.named_by[source] = endpoint
+        self._leaving.pop(endpoint.id, None)
+        self._apply(state, now_s)
+        return state
 
     def _tell_subscribers(self) -> None:
         for callback in self._subscribers:
@@ -162,6 +176,7 @@ class EndpointDirectory:
 
     def _apply(self, state: EndpointState, now_s: float) -> None:
         """Tell the balancer. Adding undrains, and a restored balancer may think otherwise of health: say both again."""
+        self.revision += 1
         if state.named_by:
             first = min(state.named_by, key=lambda source: (_precedence(source), source))
             state.endpoint = state.named_by[first]

@@ -41,9 +41,14 @@ class AnnouncedEvent:
 
 
 class EventCalendar:
-    """Events by name; announcing a name again replaces the event."""
+    """Events by name; announcing a name again replaces the event.
+
+    Attributes:
+        revision: grows with every change.
+    """
 
     def __init__(self, balancer: Balancer, clock: Clock) -> None:
+        self.revision = 0
         self._balancer = balancer
         self._clock = clock
         self._events: dict[str, AnnouncedEvent] = {}
@@ -62,6 +67,7 @@ class EventCalendar:
         if event.name not in self._events and len(self._events) >= EVENTS_MAX:
             raise InvalidInput(f"name = {event.name!r}: {EVENTS_MAX} events are announced already; withdraw some")
         self._events[event.name] = event
+        self.revision += 1
         self._tell(event.name, event.starts_at, event.ends_at, event.arrival_factor)
 
     def withdraw(self, name: str) -> bool:
@@ -69,6 +75,7 @@ class EventCalendar:
         event = self._events.pop(name, None)
         if event is None:
             return False
+        self.revision += 1
         # The balancer knows announcing only: an event of factor 1 that ends now says nothing any more.
         wall_s = self._clock.wall_s()
         self._tell(name, min(event.starts_at, wall_s - 1.0), wall_s, 1.0)
@@ -79,6 +86,7 @@ class EventCalendar:
         wall_s = self._clock.wall_s()
         for name in [event.name for event in self if event.ends_at <= wall_s]:
             del self._events[name]
+            self.revision += 1
 
     def _tell(self, name: str, starts_at: float, ends_at: float, arrival_factor: float) -> None:
         to_monotonic = self._clock.monotonic

@@ -105,7 +105,7 @@ class ClusterLoop:
         self._snapshot_every_s = snapshot_every_s
         self._snapshot_due_s = clock.now_s() + snapshot_every_s
         self._adoption_ends_s = math.inf
-        self._operator_saved = OperatorState()
+        self._operator_revision = (0, 0)
         self._fallbacks: frozenset[str] = frozenset()
         self._log = log.bind(cluster=name)
 
@@ -255,7 +255,7 @@ class ClusterLoop:
         for event in state.events:
             if event.ends_at > self.clock.wall_s():
                 self.events.announce(event)
-        self._operator_saved = self._operator_state()
+        self._operator_revision = self._revision_now()
 
     def _save_snapshot(self) -> None:
         """Keep what was learned for the next life of the process."""
@@ -269,21 +269,22 @@ class ClusterLoop:
 
     def _save_operator_state(self) -> None:
         """Keep what operators said for the next life of the process, where it has changed."""
-        state = self._operator_state()
-        if self._blobs is None or state == self._operator_saved:
+        revision = self._revision_now()
+        if self._blobs is None or revision == self._operator_revision:
             return
         try:
+            state = OperatorState(
+                endpoints=tuple(self.endpoints.named_by("api")),
+                draining=tuple(state.endpoint.id for state in self.endpoints if state.draining),
+                events=tuple(self.events),
+            )
             self._blobs.save_blob(operator_key(self.name), state.to_bytes())
-            self._operator_saved = state
+            self._operator_revision = revision
         except Exception as error:  # as above
             self._survive("save_operator_state", error)
 
-    def _operator_state(self) -> OperatorState:
-        return OperatorState(
-            endpoints=tuple(self.endpoints.named_by("api")),
-            draining=tuple(state.endpoint.id for state in self.endpoints if state.draining),
-            events=tuple(self.events),
-        )
+    def _revision_now(self) -> tuple[int, int]:
+        return self.endpoints.revision, self.events.revision
 
     def _publish(self) -> None:
         if self.plan is None:

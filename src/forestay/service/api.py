@@ -7,7 +7,7 @@ from fastapi import FastAPI, Response
 
 from forestay.control.loop import ClusterLoop
 from forestay.service import problems
-from forestay.service.metrics import Metrics
+from forestay.service.exposition import Metrics
 from forestay.service.protection import BodyBound, ResponsesCounted, TokenRequired, require_token_beyond_loopback
 from forestay.service.routes import clusters as clusters_routes
 from forestay.service.routes import connections, events, health, placements, reports
@@ -50,6 +50,6 @@ def create_app(
     @app.get("/metrics", tags=["metrics"], summary="Metrics for Prometheus", response_class=Response)
     async def page() -> Response:
         """Text format. Every metric is described in the operating guide."""
-        return Response(metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app

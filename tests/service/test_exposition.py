@@ -1,4 +1,5 @@
 import re
+from dataclasses import asdict
 
 import httpx
 import pytest
@@ -6,7 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forestay import LoadReport
 from forestay.control.loop import ClusterLoop
-from forestay.service.metrics import METRICS, Metrics, PlaneStatistics
+from forestay.dataplanes.relay.counters import GAUGES, Counters
+from forestay.registries.memory import MemoryStore
+from forestay.registries.registry import Registry
+from forestay.service.exposition import RELAY_GAUGES, Metrics, Surroundings
+from forestay.service.metrics import METRICS
 from tests.control.worlds import A, B, relay_id, relayed
 
 
@@ -50,7 +55,7 @@ async def test_what_happened_can_be_read_from_the_page(cluster: ClusterLoop, api
 
 
 async def test_every_declared_metric_is_on_the_page_even_without_samples() -> None:
-    page = Metrics({}).page().decode()
+    page = (await Metrics({}).page()).decode()
     for metric in METRICS:
         family = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
         assert re.search(rf"^# TYPE {family}(_total)? {metric.kind}$", page, re.MULTILINE), metric.name
@@ -65,19 +70,34 @@ def test_names_and_labels_follow_the_rules_of_prometheus() -> None:
         assert metric.unit
 
 
-async def test_data_planes_and_the_registry_add_their_statistics() -> None:
-    planes = [PlaneStatistics("chat", "public", {"open": 3}, {"refused": 7})]
-    page = Metrics({}, planes=lambda: planes, connection_registry=lambda: {"pending": 2}).page().decode()
-    seen = samples(page)
-    labels = {("cluster", "chat"), ("listener", "public")}
-    assert seen["forestay_relay", frozenset(labels | {("statistic", "open")})] == 3
-    assert seen["forestay_relay_events_total", frozenset(labels | {("event", "refused")})] == 7
-    assert seen["forestay_registry", frozenset({("statistic", "pending")})] == 2
+async def test_the_relay_the_registry_and_background_work_add_their_statistics() -> None:
+    registry = Registry(MemoryStore(), "chat")
+    await registry.start()
+    registry.register(relayed(relay_id(1, 1), A))
+    relay = {"public": asdict(Counters(accepted=9, shed=7, open=3)) | {"workers": 2}}
+    around = Surroundings(relay, 1, registry.health(), {"health_probe": {"passed": 5}})
+    await registry.close()
+    seen = samples((await Metrics({}, lambda: {"chat": around}).page()).decode())
+
+    def value(name: str, **labels: str) -> float:
+        return seen[name, frozenset(({"cluster": "chat"} | labels).items())]
+
+    assert value("forestay_relay_events_total", listener="public", event="shed") == 7
+    assert value("forestay_relay_open_connections", listener="public") == 3
+    assert value("forestay_relay_workers", listener="public") == 2
+    assert value("forestay_relay_worker_restarts_total") == 1
+    assert value("forestay_registry_connections") == 1
+    assert value("forestay_registry_degraded") == 0
+    assert value("forestay_background_total", activity="health_probe", outcome="passed") == 5
+
+
+def test_every_gauge_of_the_relay_is_exported_as_one() -> None:
+    assert set(RELAY_GAUGES) == GAUGES | {"workers"}
 
 
 async def test_the_series_of_a_removed_endpoint_vanish(cluster: ClusterLoop) -> None:
     metrics = Metrics({"chat": cluster})
     cluster.report(LoadReport(A, cluster.clock.now_s(), load=0.4))
-    assert f'endpoint="{A}"' in metrics.page().decode()
+    assert f'endpoint="{A}"' in (await metrics.page()).decode()
     cluster.endpoints.remove(A, cluster.clock.now_s())
-    assert f'endpoint="{A}"' not in metrics.page().decode()
+    assert f'endpoint="{A}"' not in (await metrics.page()).decode()
