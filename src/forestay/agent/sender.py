@@ -1,7 +1,8 @@
 """Sends reports to the control plane, keeps the newest ones while it is away.
 
 Every attempt carries everything that waits, in one request. Between failed attempts it waits longer and longer, up to
-`RETRY_S_MAX`, by a random part of that, so that a control plane that returns is not met by all agents at once.
+`RETRY_S_MAX`, each time a random part of that (at least half), so that a control plane that returns is not met by all
+agents at once.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from forestay.telemetry.reports import CONNECTIONS_MAX, OpenSockets, Report, Rep
 
 log = structlog.get_logger(__name__)
 
-RETRY_S_MAX = 5.0
-"""Half of the age at which a report counts as stale (10 s): an outage just under that leaves no gap of its own."""
+RETRY_S_MAX = 2.0
+"""A control plane that returns must not place blindly for long; and it has to stand a report a second anyway."""
 
 
 class Sender:
@@ -91,7 +92,7 @@ class Sender:
         else:
             self._failures += 1
             wait_s = min(RETRY_S_MAX, self._settings.interval_s * 2.0 ** min(self._failures - 1, 10))
-            self._not_before_s = self._now_s() + self._rng.uniform(0.0, wait_s)
+            self._not_before_s = self._now_s() + self._rng.uniform(wait_s / 2, wait_s)
 
     def _list_is_due(self, newest: Sample, now_s: float) -> bool:
         """Whether the list of connections goes along: it changed since it last arrived, long enough ago."""
