@@ -1,6 +1,7 @@
 """One cluster at run time: its loop, registry, relay, health checks, DNS and scrapes, wired to each other."""
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from forestay.control.recovery import balancer_key, operator_key, restore_balanc
 from forestay.model.endpoint import Endpoint
 from forestay.registries.registry import Registry
 from forestay.registries.store import Store
-from forestay.settings import ClusterSettings, HealthSettings, ScrapeSettings
+from forestay.service.exposition import Surroundings
+from forestay.settings import ClusterSettings, DnsSettings, HealthSettings, ScrapeSettings
 from forestay.settings.addresses import HostPort
 from forestay.telemetry.scrape import Scraper, ScrapeRule
 
@@ -49,6 +51,8 @@ class RunningCluster:
         self._supervisor = Supervisor()
         self._checker: HealthChecker | None = None
         self._scraper: Scraper | None = None
+        self._discovery: DnsDiscovery | None = None
+        self._past: dict[str, Counter[str]] = defaultdict(Counter)  # outcomes of those that a reload replaced
         loop.on_failed.append(self._suspect)
         loop.endpoints.subscribe(self._set_endpoints)
 
@@ -87,9 +91,9 @@ class RunningCluster:
         await self.loop.start()
         self._supervisor.start("loop", self.loop.run)
         self._supervisor.start("blobs", self._blobs.run)
-        self._start_health(self._settings.health)
-        self._start_scrape(self._settings.scrape)
-        self._start_dns(self._settings)
+        await self._replace_health(self._settings.health)
+        await self._replace_scrape(self._settings.scrape)
+        await self._replace_dns(self._settings.dns)
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Let connections finish, until `hurry` is set; then end."""
@@ -121,14 +125,11 @@ class RunningCluster:
         self._settings = settings
         self.loop.endpoints.replace("config", endpoints_of(settings), self.loop.clock.now_s())
         if settings.health != old.health:
-            await self._supervisor.stop("health")
-            self._start_health(settings.health)
+            await self._replace_health(settings.health)
         if settings.scrape != old.scrape:
-            await self._supervisor.stop("scrape")
-            self._start_scrape(settings.scrape)
+            await self._replace_scrape(settings.scrape)
         if settings.dns != old.dns:
-            await self._supervisor.stop("dns")
-            self._start_dns(settings)
+            await self._replace_dns(settings.dns)
         return ["balancer"] if settings.balancer != old.balancer else []
 
     async def upgrade(self) -> None:
@@ -140,42 +141,72 @@ class RunningCluster:
         """Where each listener is bound."""
         return {name: str(HostPort(*address)) for name, address in self._relay.addresses.items()}
 
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the metrics page says beside the state of the loop."""
+        return Surroundings(
+            relay=self._relay.stats(),
+            worker_restarts=self._relay.worker_restarts,
+            registry=self._registry.health(),
+            background={activity: self._past[activity] + outcomes for activity, outcomes in self._outcomes().items()},
+        )
+
+    def _outcomes(self) -> dict[str, Counter[str]]:
+        """How often background work came to what, by activity, as counted by those who do it now."""
+        return {
+            "health_probe": self._checker.probes if self._checker else Counter(),
+            "scrape": self._scraper.scrapes if self._scraper else Counter(),
+            "dns": self._discovery.lookups if self._discovery else Counter(),
+            "crash": self._supervisor.crashes,
+        }
+
     async def _end(self) -> None:
         await self._supervisor.stop_all()
         await self._blobs.write()
         await self._registry.close()
 
-    def _start_health(self, settings: HealthSettings) -> None:
+    async def _replace_health(self, settings: HealthSettings) -> None:
         """A new checker gives everybody the benefit of the doubt, so the cluster must do the same."""
+        await self._supervisor.stop("health")
+        if self._checker is not None:
+            self._past["health_probe"] += self._checker.probes
+            self._checker = None
         now_s = self.loop.clock.now_s()
         for state in list(self.loop.endpoints):
             if not state.healthy:
                 self.loop.endpoints.set_health(state.endpoint.id, True, now_s, "not checked yet")
-        self._checker = None
-        if settings.type == "none":
-            return
-        rule = HealthRule(**{**settings.model_dump(), "type": settings.type})
-        self._checker = HealthChecker(rule, self.loop.health_changed)
-        self._checker.set_endpoints(self._ids())
-        self._supervisor.start("health", self._checker.run)
+        if settings.type != "none":
+            rule = HealthRule(**{**settings.model_dump(), "type": settings.type})
+            self._checker = HealthChecker(rule, self.loop.health_changed)
+            self._checker.set_endpoints(self._ids())
+            self._supervisor.start("health", self._checker.run)
 
-    def _start_scrape(self, settings: ScrapeSettings | None) -> None:
-        self._scraper = None
+    async def _replace_scrape(self, settings: ScrapeSettings | None) -> None:
+        await self._supervisor.stop("scrape")
+        if self._scraper is not None:
+            self._past["scrape"] += self._scraper.scrapes
+            self._scraper = None
+        if settings is not None:
+            self._scraper = Scraper(ScrapeRule(**settings.model_dump()), self.loop)
+            self._scraper.set_endpoints(self._ids())
+            self._supervisor.start("scrape", self._scraper.run)
+
+    async def _replace_dns(self, settings: DnsSettings | None) -> None:
+        """Endpoints of another name stay until the new one's first answer: DNS may be away just now."""
+        await self._supervisor.stop("dns")
+        if self._discovery is not None:
+            self._past["dns"] += self._discovery.lookups
+            self._discovery = None
         if settings is None:
-            return
-        self._scraper = Scraper(ScrapeRule(**settings.model_dump()), self.loop)
-        self._scraper.set_endpoints(self._ids())
-        self._supervisor.start("scrape", self._scraper.run)
-
-    def _start_dns(self, settings: ClusterSettings) -> None:
-        if settings.dns is None:
-            self.loop.endpoints.replace("dns", (), self.loop.clock.now_s())
-            return
-        name, port, refresh_s = settings.dns.name, settings.dns.port, settings.dns.refresh_s
-        discovery = DnsDiscovery(
-            name, port, lambda added, removed: self._take_dns(discovery.current), refresh_s=refresh_s
-        )
-        self._supervisor.start("dns", discovery.run)
+            self._take_dns(())
+        else:
+            discovery = self._discovery = DnsDiscovery(
+                settings.name,
+                settings.port,
+                lambda added, removed: self._take_dns(discovery.current),
+                refresh_s=settings.refresh_s,
+            )
+            self._supervisor.start("dns", discovery.run)
 
     def _take_dns(self, endpoint_ids: Sequence[str]) -> None:
         self.loop.endpoints.replace("dns", map(Endpoint, endpoint_ids), self.loop.clock.now_s())

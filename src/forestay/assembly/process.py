@@ -20,6 +20,7 @@ from forestay.registries.memory import MemoryStore
 from forestay.registries.sqlite import SqliteStore
 from forestay.registries.store import Store
 from forestay.service.api import create_app
+from forestay.service.exposition import Metrics, Surroundings
 from forestay.service.logs import AccessLogger, configure_logs
 from forestay.service.server import ApiServer
 from forestay.settings import Configuration, Settings
@@ -50,8 +51,13 @@ class ControlProcess:
         self._access_log = AccessLogger() if settings.log.access else None
         self._leaving: set[asyncio.Task[None]] = set()
         address = parse_host_port(settings.service.listen, listen=True)
-        token = settings.service.token.get_secret_value()
-        self.api = ApiServer(create_app(self._loops, host=address.host, token=token), address.host, address.port)
+        app = create_app(
+            self._loops,
+            host=address.host,
+            token=settings.service.token.get_secret_value(),
+            metrics=Metrics(self._loops, self._surroundings),
+        )
+        self.api = ApiServer(app, address.host, address.port)
 
     async def start(self) -> None:
         """Start every cluster, then the API."""
@@ -114,6 +120,9 @@ class ControlProcess:
         """Replace the relay's workers one by one: the successors inherit the listening sockets, the old ones drain."""
         for cluster in self.clusters.values():
             await cluster.upgrade()
+
+    def _surroundings(self) -> dict[str, Surroundings]:
+        return {name: cluster.surroundings for name, cluster in self.clusters.items()}
 
     async def _start_cluster(self, name: str, settings: Settings) -> None:
         cluster = await RunningCluster.build(
