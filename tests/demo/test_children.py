@@ -42,7 +42,9 @@ def acting(child: Child) -> bool | None:
 def test_a_child_that_ends_unasked_is_reported_with_the_tail_of_its_log(tmp_path: Path, module: str) -> None:
     with Children(tmp_path) as children:
         child = children.start("unlucky", module, "fail")
-        with pytest.raises(ChildFailed, match=r"unlucky ended with exit code 1.*unlucky\.log:\nno such luck"):
+        with pytest.raises(
+            ChildFailed, match=r"unlucky ended with exit code 1\nthe end of .*unlucky\.log:\nno such luck"
+        ):
             child.wait_for(lambda: acting(child), 10.0, "act")
         with pytest.raises(ChildFailed, match="no such luck"):
             children.check()

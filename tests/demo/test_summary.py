@@ -48,6 +48,12 @@ def test_figures_come_from_the_records_by_their_definitions() -> None:
     assert result.load_max_over_mean == pytest.approx((1.5 + 4 / 3 + 1 + 1) / 4)
 
 
+def test_a_server_kept_from_its_budget_by_the_machine_is_told_from_one_that_had_nothing_to_do() -> None:
+    starved = [second(1, 1.0, demand=2.0), second(2, 0.5, demand=2.5), second(3, 0.5, demand=3.0), second(4, 0.5)]
+    samples = {"a": starved, "b": [second(1, 0.2), second(2, 0.4), second(3, 1.0, demand=5.0)]}
+    assert figures(replace(run(), samples=samples), SCENARIO).starved_s == pytest.approx(2.0)
+
+
 def test_the_storm_is_counted_on_survivors_and_the_return_on_the_returned() -> None:
     result = figures(run(), SCENARIO)
     assert result.storm_accepts_peak == 4  # 5.1 to 6.05 lie within one second, 6.3 does not

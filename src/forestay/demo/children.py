@@ -58,14 +58,14 @@ class Child:
         """Its process id."""
         return self.process.pid
 
-    def tail(self) -> str:
-        """The end of its log."""
+    def tail(self, lines_max: int = TAIL_LINES) -> str:
+        """The end of its log, under a heading."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-TAIL_LINES:])
+        return "\n".join([f"the end of {self.log}:", *(lines[-lines_max:] or ["(empty)"])])
 
     def failure(self, what: str) -> ChildFailed:
         """What went wrong, for people."""
-        return ChildFailed(f"{self.name} {what}; the end of {self.log}:\n{self.tail() or '(empty)'}")
+        return ChildFailed(f"{self.name} {what}\n{self.tail()}")
 
     def check(self) -> None:
         """Raise `ChildFailed` if it has ended on its own account."""
@@ -136,12 +136,8 @@ class Children:
             child.check()
 
     def failure(self, what: str, of: str) -> ChildFailed:
-        """A failure that no single child is known to have caused: with all logs of names in `of`."""
-        tails = [
-            f"the end of {child.log}:\n{child.tail() or '(empty)'}"
-            for child in self._children
-            if child.name.startswith(of)
-        ]
+        """A failure that no single child is known to have caused: with the logs of names that start with `of`."""
+        tails = [child.tail(TAIL_LINES // 4) for child in self._children if child.name.startswith(of)]
         return ChildFailed("\n".join([what, *tails]))
 
     def stop(self) -> None:

@@ -105,7 +105,12 @@ def perform(action: Action, servers: Mapping[str, FleetServer], scenario: Scenar
 def _toml(
     policy: str, servers: Sequence[FleetServer], state: Path, runtime: Path, seed: int, api: str, listen: str
 ) -> str:
-    """Settings of one run. No capacity is declared: every policy has to find out, or to do without."""
+    """Settings of one run. No capacity is declared: every policy has to find out, or to do without.
+
+    The peers place at once on any healthy server, as other balancers do: forestay's threshold and queue would be a help
+    that they do not have.
+    """
+    overload = "queue" if policy == "forecast" else "place"
     endpoints = ", ".join(f'"{server.endpoint_id}"' for server in servers)
     return f"""\
 [service]
@@ -116,6 +121,7 @@ runtime_dir = {json.dumps(str(runtime))}
 seed = {seed}
 [clusters.{CLUSTER}]
 policy = "{policy}"
+balancer = {{ overload = "{overload}" }}
 endpoints = [{endpoints}]
 health = {{ type = "http", path = "/healthz" }}
 [clusters.{CLUSTER}.listeners.public]

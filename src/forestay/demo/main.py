@@ -20,6 +20,9 @@ from forestay.demo.summary import Figures, figures, table, verdict
 from forestay.demo.view import View
 from forestay.model.errors import InvalidInput
 
+STARVED_MAX_S = 5.0
+"""Server-seconds without their CPU from which the figures are called in question: two in a hundred of a run."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
@@ -38,7 +41,7 @@ def run_demo(
     """Run the demo and return its exit code: 0 done, 1 a process failed, 130 interrupted.
 
     Args:
-        quick: the first 24 s of the arrivals instead of the whole minute.
+        quick: the first half minute of the arrivals instead of the whole minute.
         seed: of the arrivals (other than the default: drawn anew by the same law) and of forestay's choices.
         json_path: file that gets the figures.
         plot_path: file that gets the picture.
@@ -118,6 +121,14 @@ def _report(results: Sequence[Figures], console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    starved_s = max(result.starved_s for result in results)
+    if starved_s > STARVED_MAX_S:
+        console.print(
+            f"this machine was too busy to give the servers their CPU for {starved_s:.0f} server-seconds of a run: "
+            "the figures say little; close other programs and try again",
+            style="yellow",
+            soft_wrap=True,
+        )
     if len(results) > 1:
         console.print(verdict(results), markup=False, highlight=False, soft_wrap=True)
 

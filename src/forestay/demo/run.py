@@ -1,6 +1,7 @@
 """One run: the arrivals under one policy, with everything that the scenario does to the servers meanwhile."""
 
 import json
+import math
 import tempfile
 import time
 from collections import deque
@@ -53,7 +54,7 @@ def run_policy(
             server.start_agent(api)
         with StatusClient(api) as forestay:
             _wait_for_reports(forestay, servers, children)
-            start_at_s = time.monotonic() + LEAD_S
+            start_at_s = math.ceil(time.monotonic() + LEAD_S)  # servers sample at whole seconds
             books = directory / "books.json"
             clients = children.start(
                 "load",

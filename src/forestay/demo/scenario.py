@@ -77,5 +77,5 @@ FULL = Scenario(
 )
 """A minute: three of them, with what it takes to start and stop, stay under four minutes."""
 
-QUICK = replace(FULL, length_s=24.0, kill_at_s=11.0, back_at_s=17.0)
-"""The first 24 seconds of the same arrivals, with an earlier crash."""
+QUICK = replace(FULL, length_s=30.0, kill_at_s=20.0, back_at_s=25.0)
+"""The first half minute of the same arrivals, with an earlier crash."""

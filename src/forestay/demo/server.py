@@ -40,12 +40,13 @@ OPEN_TIMEOUT_S = 20.0
 
 @dataclass(slots=True)
 class Work:
-    """One piece of work in the queue: `cost_s` CPU seconds, then `done` is set or `connection` gets its reply."""
+    """One piece of work, there since `asked_s`: burn `cost_s`, then answer `connection` or set `done`."""
 
     cost_s: float
-    done: asyncio.Future[None] | None = None
+    asked_s: float
     connection: ServerConnection | None = None
     sequence: int = 0
+    done: asyncio.Future[None] | None = None
 
     @property
     def wanted(self) -> bool:
@@ -107,7 +108,7 @@ class Server:
             return connection.respond(202, "started\n")
         self._accepts.append(time.monotonic())
         done = asyncio.get_running_loop().create_future()
-        await self._enqueue(Work(self._handshake_s, done=done))
+        await self._enqueue(Work(self._handshake_s, time.monotonic(), done=done))
         await done
         return None
 
@@ -117,7 +118,7 @@ class Server:
         try:
             async for data in connection:
                 sequence, cost_s = wire.parse_request(data)
-                await self._enqueue(Work(cost_s, connection=connection, sequence=sequence))
+                await self._enqueue(Work(cost_s, time.monotonic(), connection, sequence))
         except ConnectionClosed:
             pass  # how a client leaves is its own affair; the load generator keeps the books
         finally:
@@ -129,7 +130,7 @@ class Server:
         started_s = time.monotonic()
         for i in range(round(length_s / pause_s)):
             await asyncio.sleep(started_s + i * pause_s - time.monotonic())
-            await self._enqueue(Work(JOB_SLICE_S))
+            await self._enqueue(Work(JOB_SLICE_S, time.monotonic()))
 
     async def _enqueue(self, work: Work) -> None:
         self._backlog_s += work.cost_s
@@ -148,7 +149,7 @@ class Server:
                 await self._finish(work)
             # Everything since the last charge is paid for, so that parsing and the event loop are not for free.
             used_s = time.thread_time()
-            self._throttle.charge(used_s - charged_s, started_s)
+            self._throttle.charge(used_s - charged_s, work.asked_s, started_s)
             charged_s = used_s
 
     async def _finish(self, work: Work) -> None:

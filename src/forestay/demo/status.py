@@ -60,7 +60,7 @@ class StatusClient:
         return Status(
             endpoints={raw["id"]: _endpoint(raw) for raw in endpoints},
             placements=_sum(samples, "forestay_connections_total", event="opened"),
-            queued=_sum(samples, "forestay_relay", statistic="queued"),
+            queued=_sum(samples, "forestay_relay", statistic="waiting"),
         )
 
 

@@ -7,12 +7,16 @@ import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.table import Table
 from rich.text import Text
 
 from forestay.demo.records import Run, ServerSample
 from forestay.demo.scenario import STORM_S, Scenario
+
+STARVED = 0.85
+"""Load under which a server that had work all the time was kept from it: the throttle itself lets it reach 1."""
 
 WARM = 0.2
 """Mean load from which "max / mean" is counted: below it, a ratio of two small numbers says nothing."""
@@ -37,6 +41,8 @@ class Figures:
         load_max_over_mean: busiest server over the mean of those alive, averaged over the seconds.
         storm_accepts_peak: most accepts in one second on one survivor, in the `STORM_S` after the kill.
         return_accepts_peak: the same on the server that came back, after its return.
+        starved_s: server-seconds in which a server with work to do did not get the CPU of its budget: the machine's
+            fault, not the policy's.
     """
 
     policy: str
@@ -54,6 +60,7 @@ class Figures:
     load_max_over_mean: float
     storm_accepts_peak: int
     return_accepts_peak: int
+    starved_s: float
 
 
 ROWS = (
@@ -95,6 +102,7 @@ def figures(run: Run, scenario: Scenario) -> Figures:
         load_max_over_mean=_load_max_over_mean(run.samples.values()),
         storm_accepts_peak=max(accepts_peak(samples, *storm) for samples in survivors),
         return_accepts_peak=accepts_peak(run.samples[scenario.killed], *back),
+        starved_s=sum(_starved_s(samples) for samples in run.samples.values()),
     )
 
 
@@ -108,6 +116,15 @@ def accepts_peak(samples: Iterable[ServerSample], from_s: float, until_s: float)
     """Most accepts of one server within any one second of [from_s, until_s)."""
     accepts = sorted(at_s for sample in samples for at_s in sample.accepts if from_s <= at_s < until_s)
     return max((bisect.bisect_left(accepts, at_s + 1.0) - i for i, at_s in enumerate(accepts)), default=0)
+
+
+def _starved_s(samples: Sequence[ServerSample]) -> float:
+    """Seconds of one server that began and ended with work left over and yet did not use its budget."""
+    return sum(
+        now.window_s
+        for before, now in pairwise(samples)
+        if before.demand > 1.3 and now.demand > 1.3 and now.load < STARVED
+    )
 
 
 def _load_mean(run: Run, scenario: Scenario) -> float:

@@ -1,11 +1,16 @@
 """A CPU budget without cgroups: a process that pays for its CPU seconds in wall seconds before it works again.
 
 The idea: after burning x CPU seconds on a budget of b cores, the next piece of work may start no sooner than x / b wall
-seconds after this one started. Under overload work then waits exactly as it would under a cgroup CPU quota, and below
-the budget nothing is delayed by more than the piece of work before it.
+seconds after this one could start. Under overload work then waits as it would under a cgroup CPU quota, and below the
+budget nothing is delayed by more than the piece of work before it.
 """
 
 import time
+
+CATCH_UP_MAX_S = 1.0
+"""Time that a late start may earn back. Late timers and a machine that is busy for a moment must not shrink the budget;
+a machine that cannot give it at all must not be asked for ever more.
+"""
 
 
 class CpuThrottle:
@@ -22,12 +27,12 @@ class CpuThrottle:
         self.budget = budget
         self.ready_at_s = 0.0
 
-    def charge(self, cpu_s: float, started_s: float) -> None:
-        """Pay for `cpu_s` CPU seconds of work that started at monotonic `started_s`.
+    def charge(self, cpu_s: float, asked_s: float, started_s: float) -> None:
+        """Pay for `cpu_s` CPU seconds of work that was there at monotonic `asked_s` and started at `started_s`.
 
         Idle time earns nothing: a server that slept for a minute must not then run at full speed for a while.
         """
-        self.ready_at_s = max(self.ready_at_s, started_s) + cpu_s / self.budget
+        self.ready_at_s = max(self.ready_at_s, asked_s, started_s - CATCH_UP_MAX_S) + cpu_s / self.budget
 
     def wait_s(self, now_s: float) -> float:
         """How long until work may start, seconds, >= 0."""
