@@ -6,7 +6,7 @@ memory: it is told `Compacted` when what it needs has gone.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from forestay.registries.store import Compacted, Unavailable, WatchBatch
 
@@ -53,7 +53,7 @@ class History:
         self._closed = True
         self._wake()
 
-    async def watch(self, prefix: bytes, after: int) -> AsyncIterator[WatchBatch]:
+    async def watch(self, prefix: bytes, after: int) -> AsyncGenerator[WatchBatch, None]:
         """See `Store.watch`."""
         while True:
             for batch in self._since(after):

@@ -5,7 +5,7 @@ keys by the hundred).
 """
 
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from forestay.model.errors import InvalidInput
 from forestay.registries.history import History
@@ -74,7 +74,7 @@ class MemoryStore:
                 raise SessionLost(f"session {op.session} ended: open another and put its keys again")
         return self._apply(operations)
 
-    def watch(self, prefix: bytes, after: int) -> AsyncIterator[WatchBatch]:
+    def watch(self, prefix: bytes, after: int) -> AsyncGenerator[WatchBatch, None]:
         """See `Store.watch`."""
         return self._history.watch(prefix, after)
 

@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import queue
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +128,7 @@ class SqliteStore:
                 raise SessionLost(f"session {op.session} ended: open another and put its keys again")
         return await self._commit(operations, guards, timeout_s)
 
-    def watch(self, prefix: bytes, after: int) -> AsyncIterator[WatchBatch]:
+    def watch(self, prefix: bytes, after: int) -> AsyncGenerator[WatchBatch, None]:
         """See `Store.watch`. Changes of an earlier life of the process are not known: `Compacted`."""
         return self._history.watch(prefix, after)
 

@@ -22,7 +22,7 @@ Source: the shape follows etcd's Txn/Watch/Lease; Consul's transactions and sess
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -232,8 +232,8 @@ class Store(Protocol):
             Indeterminate: perhaps it was.
         """
 
-    def watch(self, prefix: bytes, after: int) -> AsyncIterator[WatchBatch]:
-        """Changes under `prefix` with revisions over `after`, for ever.
+    def watch(self, prefix: bytes, after: int) -> AsyncGenerator[WatchBatch, None]:
+        """Changes under `prefix` with revisions over `after`, for ever; close it (`contextlib.aclosing`) to stop.
 
         Raises (while iterating):
             Compacted: not all of them are known any more.

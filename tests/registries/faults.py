@@ -1,0 +1,42 @@
+"""A store with a fault that a test turns on and off."""
+
+from collections.abc import Sequence
+
+from forestay.registries.memory import MemoryStore
+from forestay.registries.store import COMMIT_TIMEOUT_S, Guard, Indeterminate, Operation, Unavailable
+
+
+class FaultyStore(MemoryStore):
+    """A memory store that can go away, lose replies, and die after some commits.
+
+    Attributes:
+        away: commits are refused.
+        loses_replies: of this many commits to come: applied, but the caller is not told.
+        commits_left: before it goes away for good; None: it never does.
+        commits: applied so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.loses_replies = 0
+        self.commits_left: int | None = None
+        self.commits = 0
+
+    async def commit(
+        self, operations: Sequence[Operation], guards: Sequence[Guard] = (), *, timeout_s: float = COMMIT_TIMEOUT_S
+    ) -> int:
+        if self.away or self.commits_left == 0:
+            raise Unavailable("away")
+        revision = await super().commit(operations, guards)
+        self.commits += 1
+        if self.commits_left is not None:
+            self.commits_left -= 1
+        if self.loses_replies:
+            self.loses_replies -= 1
+            raise Indeterminate("reply lost")
+        return revision
+
+    def stored_bytes(self) -> int:
+        """Of all keys and values."""
+        return sum(len(key) + len(item.value) for key, item in self._items.items())
