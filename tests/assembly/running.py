@@ -64,7 +64,7 @@ class EchoServer:
 
 
 class Forestay:
-    """`forestay serve` as a child process; its log is read line by line. Use it as a context manager."""
+    """`forestay serve` as a child process; its log is read line by line. Use it as an async context manager."""
 
     def __init__(self, directory: Path, *arguments: str, **variables: str) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESTAY_")}
@@ -90,20 +90,19 @@ class Forestay:
         """Its process id."""
         return self._process.pid
 
-    def __enter__(self) -> "Forestay":
+    async def __aenter__(self) -> "Forestay":
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(WITHIN_S)
+                await self.wait()
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait()
+                await self.wait()
         self._reader.join(WITHIN_S)
         assert self._process.stderr is not None
         self._process.stderr.close()
@@ -136,6 +135,13 @@ class Forestay:
         async with httpx.AsyncClient(trust_env=False) as client:
             response = await client.get(f"http://{addresses['api']}{path}")
         return response.json() if "json" in response.headers["content-type"] else response.text
+
+    async def shows(self, sample: str) -> None:
+        """Wait until its metrics page has this line."""
+        deadline_s = time.monotonic() + WITHIN_S
+        while sample not in (page := await self.api("/metrics")).splitlines():
+            assert time.monotonic() < deadline_s, f"no {sample!r} in\n{page}"
+            await asyncio.sleep(0.05)
 
     async def connections(self, cluster: str) -> list[str]:
         """Ids of the connections that it knows of; waits until there are some."""

@@ -31,93 +31,132 @@ def configured(directory: Path, *endpoints: str, more: str = "") -> tuple[str, s
 
 
 async def test_without_a_file_connections_are_spread_over_the_servers(tmp_path: Path) -> None:
-    async with EchoServer("a") as a, EchoServer("b") as b:
-        with Forestay(tmp_path, *LISTEN, "--to", a.address, "--to", b.address) as forestay:
-            addresses = await forestay.serving()
-            names = [await ask(addresses["default/default"]) for _ in range(20)]
-            assert set(names) == {"a", "b"}
-            page = await forestay.api("/metrics")
-            assert 'forestay_open_connections{cluster="default"' in page
-            forestay.signal(signal.SIGTERM)
-            assert await forestay.wait() == 0
+    async with (
+        EchoServer("a") as a,
+        EchoServer("b") as b,
+        Forestay(tmp_path, *LISTEN, "--to", a.address, "--to", b.address) as forestay,
+    ):
+        addresses = await forestay.serving()
+        names = [await ask(addresses["default/default"]) for _ in range(20)]
+        assert set(names) == {"a", "b"}
+        await forestay.shows('forestay_relay_events_total{cluster="default",event="placed",listener="default"} 20.0')
+        await forestay.shows('forestay_registry_degraded{cluster="default"} 0.0')
+        forestay.signal(signal.SIGTERM)
+        assert await forestay.wait() == 0
 
 
 async def test_sigterm_lets_connections_finish_and_accepts_nothing_new(tmp_path: Path) -> None:
-    async with EchoServer("a") as a:
-        with Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
-            host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"one")
-            assert await reader.read(100) == b"a:one"
-            forestay.signal(signal.SIGTERM)
-            await forestay.logged("draining")
-            await answers(f"{host}:{port}", "")
-            writer.write(b"two")
-            assert await reader.read(100) == b"two"
-            writer.close()
-            assert await forestay.wait() == 0
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"one")
+        assert await reader.read(100) == b"a:one"
+        forestay.signal(signal.SIGTERM)
+        await forestay.logged("draining")
+        await answers(f"{host}:{port}", "")
+        writer.write(b"two")
+        assert await reader.read(100) == b"two"
+        writer.close()
+        assert await forestay.wait() == 0
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    async with EchoServer("a") as a:
-        with Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
-            host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"one")
-            assert await reader.read(100) == b"a:one"
-            forestay.signal(signal.SIGTERM)
-            await forestay.logged("draining")
-            forestay.signal(signal.SIGINT)
-            async with asyncio.timeout(3):  # far under drain_s
-                assert await forestay.wait() == 0
-            writer.close()
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"one")
+        assert await reader.read(100) == b"a:one"
+        forestay.signal(signal.SIGTERM)
+        await forestay.logged("draining")
+        forestay.signal(signal.SIGINT)
+        async with asyncio.timeout(3):  # far under drain_s
+            assert await forestay.wait() == 0
+        writer.close()
 
 
 async def test_sighup_adds_and_removes_endpoints(tmp_path: Path) -> None:
-    async with EchoServer("a") as a, EchoServer("b") as b:
-        with Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
-            address = (await forestay.serving())["chat/public"]
-            assert await ask(address) == "a"
-            configured(tmp_path, b.address)
-            forestay.signal(signal.SIGHUP)
-            await forestay.logged("reloaded")
-            await answers(address, "b")
-            assert {await ask(address) for _ in range(5)} == {"b"}
+    async with (
+        EchoServer("a") as a,
+        EchoServer("b") as b,
+        Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay,
+    ):
+        address = (await forestay.serving())["chat/public"]
+        assert await ask(address) == "a"
+        configured(tmp_path, b.address)
+        forestay.signal(signal.SIGHUP)
+        await forestay.logged("reloaded")
+        await answers(address, "b")
+        assert {await ask(address) for _ in range(5)} == {"b"}
 
 
 async def test_an_invalid_file_keeps_the_old_configuration_and_says_so(tmp_path: Path) -> None:
-    async with EchoServer("a") as a:
-        with Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
-            address = (await forestay.serving())["chat/public"]
-            configured(tmp_path, a.address, more="colour = 'red'")
-            forestay.signal(signal.SIGHUP)
-            refused = await forestay.logged("reload_refused")
-            assert "clusters.chat.listeners.public.colour" in refused["problems"][0]
-            assert await ask(address) == "a"
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        address = (await forestay.serving())["chat/public"]
+        configured(tmp_path, a.address, more="colour = 'red'")
+        forestay.signal(signal.SIGHUP)
+        refused = await forestay.logged("reload_refused")
+        assert "clusters.chat.listeners.public.colour" in refused["problems"][0]
+        assert await ask(address) == "a"
+
+
+async def test_sighup_adds_and_removes_listeners_and_cuts_nothing(tmp_path: Path) -> None:
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"one")
+        assert await reader.read(100) == b"a:one"
+
+        second = "[clusters.chat.listeners.second]\nlisten = '127.0.0.1:0'\n"
+        configured(tmp_path, a.address, more=second)
+        forestay.signal(signal.SIGHUP)
+        addresses = (await forestay.logged("reloaded"))["addresses"]
+        assert addresses["chat/public"] == f"{host}:{port}"
+        assert await ask(addresses["chat/second"]) == "a"
+
+        configured(tmp_path, a.address)
+        seen = len(forestay.log)
+        forestay.signal(signal.SIGHUP)
+        assert "chat/second" not in (await forestay.logged("reloaded", seen))["addresses"]
+        await answers(addresses["chat/second"], "")
+        writer.write(b"two")
+        assert await reader.read(100) == b"two"
+        writer.close()
+
+
+async def test_a_listener_whose_port_is_taken_changes_nothing(tmp_path: Path) -> None:
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        address = (await forestay.serving())["chat/public"]
+        configured(tmp_path, a.address, more=f"[clusters.chat.listeners.second]\nlisten = '{a.address}'\n")
+        forestay.signal(signal.SIGHUP)
+        assert "cannot listen" in (await forestay.logged("reload_failed"))["error"]
+        assert await ask(address) == "a"
 
 
 async def test_sighup_adds_and_removes_clusters(tmp_path: Path) -> None:
-    async with EchoServer("a") as a, EchoServer("b") as b:
-        with Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
-            await forestay.serving()
-            second = f'[clusters.mqtt]\nendpoints = ["{b.address}"]\nlisteners.x = {{ listen = "127.0.0.1:0" }}\n'
-            configured(tmp_path, a.address, more=second)
-            forestay.signal(signal.SIGHUP)
-            reloaded = await forestay.logged("reloaded")
-            assert await ask(reloaded["addresses"]["mqtt/x"]) == "b"
+    async with (
+        EchoServer("a") as a,
+        EchoServer("b") as b,
+        Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay,
+    ):
+        await forestay.serving()
+        second = f'[clusters.mqtt]\nendpoints = ["{b.address}"]\nlisteners.x = {{ listen = "127.0.0.1:0" }}\n'
+        configured(tmp_path, a.address, more=second)
+        forestay.signal(signal.SIGHUP)
+        reloaded = await forestay.logged("reloaded")
+        assert await ask(reloaded["addresses"]["mqtt/x"]) == "b"
 
-            configured(tmp_path, a.address)
-            seen = len(forestay.log)
-            forestay.signal(signal.SIGHUP)
-            assert list((await forestay.logged("reloaded", seen))["addresses"]) == ["api", "chat/public"]
-            clusters = (await forestay.api("/v1/clusters"))["clusters"]
-            assert [cluster["name"] for cluster in clusters] == ["chat"]
+        configured(tmp_path, a.address)
+        seen = len(forestay.log)
+        forestay.signal(signal.SIGHUP)
+        assert list((await forestay.logged("reloaded", seen))["addresses"]) == ["api", "chat/public"]
+        clusters = (await forestay.api("/v1/clusters"))["clusters"]
+        assert [cluster["name"] for cluster in clusters] == ["chat"]
 
 
 async def test_a_kill_of_the_control_process_cuts_no_connection_and_its_successor_finds_it(tmp_path: Path) -> None:
     async with EchoServer("a") as a:
         arguments = configured(tmp_path, a.address)
-        with Forestay(tmp_path, *arguments) as forestay:
+        async with Forestay(tmp_path, *arguments) as forestay:
             host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(b"one")
@@ -128,7 +167,7 @@ async def test_a_kill_of_the_control_process_cuts_no_connection_and_its_successo
             writer.write(b"two")
             assert await reader.read(100) == b"two"
             assert await ask(f"{host}:{port}") == "a"
-        with Forestay(tmp_path, *arguments) as successor:
+        async with Forestay(tmp_path, *arguments) as successor:
             assert (await successor.serving())["chat/public"] == f"{host}:{port}"
             assert set(before) <= set(await successor.connections("chat"))
             writer.write(b"three")
@@ -139,49 +178,47 @@ async def test_a_kill_of_the_control_process_cuts_no_connection_and_its_successo
 async def test_sigquit_leaves_the_workers_running(tmp_path: Path) -> None:
     async with EchoServer("a") as a:
         arguments = configured(tmp_path, a.address)
-        with Forestay(tmp_path, *arguments) as forestay:
+        async with Forestay(tmp_path, *arguments) as forestay:
             address = (await forestay.serving())["chat/public"]
             forestay.signal(signal.SIGQUIT)
             assert await forestay.wait() == 0
             assert await ask(address) == "a"
-        with Forestay(tmp_path, *arguments) as successor:
+        async with Forestay(tmp_path, *arguments) as successor:
             assert (await successor.serving())["chat/public"] == address
 
 
 async def test_sigusr2_replaces_the_workers_and_loses_no_connection(tmp_path: Path) -> None:
-    async with EchoServer("a") as a:
-        with Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
-            host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(b"one")
-            assert await reader.read(100) == b"a:one"
-            forestay.signal(signal.SIGUSR2)
-            await forestay.logged("workers_upgraded")
-            assert await ask(f"{host}:{port}") == "a"
-            writer.write(b"two")
-            assert await reader.read(100) == b"two"
-            writer.close()
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"one")
+        assert await reader.read(100) == b"a:one"
+        forestay.signal(signal.SIGUSR2)
+        await forestay.logged("workers_upgraded")
+        assert await ask(f"{host}:{port}") == "a"
+        writer.write(b"two")
+        assert await reader.read(100) == b"two"
+        writer.close()
 
 
 async def test_a_second_forestay_on_the_same_directories_is_refused(tmp_path: Path) -> None:
-    with Forestay(tmp_path, "--to", "127.0.0.1:9") as first:
+    async with Forestay(tmp_path, "--to", "127.0.0.1:9") as first:
         await first.serving()
-        with Forestay(tmp_path, "--to", "127.0.0.1:9") as second:
+        async with Forestay(tmp_path, "--to", "127.0.0.1:9") as second:
             assert await second.wait() == 2
             refusal = await second.logged("text")
             assert f"another forestay (pid {first.pid}) uses it" in refusal["text"]
 
 
 async def test_a_taken_port_exits_with_2_and_leaves_no_worker(tmp_path: Path) -> None:
-    async with EchoServer("a") as a:
-        with Forestay(tmp_path, "--listen", a.address, "--to", "127.0.0.1:9") as forestay:
-            assert await forestay.wait() == 2
-            refusal = await forestay.logged("text")
-            assert "cannot listen" in refusal["text"]
+    async with EchoServer("a") as a, Forestay(tmp_path, "--listen", a.address, "--to", "127.0.0.1:9") as forestay:
+        assert await forestay.wait() == 2
+        refusal = await forestay.logged("text")
+        assert "cannot listen" in refusal["text"]
 
 
 async def test_reports_reach_the_forecast(tmp_path: Path) -> None:
-    with Forestay(tmp_path, "--to", "127.0.0.1:9") as forestay:
+    async with Forestay(tmp_path, "--to", "127.0.0.1:9") as forestay:
         api = (await forestay.serving())["api"]
         report = {"cluster": "default", "endpoint": "127.0.0.1:9", "load": 0.42}
         async with httpx.AsyncClient(trust_env=False) as client:
