@@ -17,7 +17,9 @@ import pytest
 from forestay.agent import AgentSettings, run_agent
 from forestay.agent.sampler import Sampler
 from forestay.telemetry.host import TargetLost
-from tests.agent.control_plane import ControlPlane, until
+from tests.agent.control_plane import ControlPlane
+from tests.telemetry.page_server import PageServer
+from tests.waiting import until
 
 BURNER = """
 import sys, time
@@ -201,6 +203,25 @@ async def test_a_server_that_does_not_answer_is_still_measured_from_outside() ->
     assert sample is not None
     assert sample.report.cpu is not None
     assert sample.report.requests_per_s is None
+
+
+async def test_requests_size_and_processing_time_come_from_the_servers_own_page() -> None:
+    metrics = {
+        "requests_per_s": "requests_total",
+        "request_bytes": "request_bytes_total / requests_total",
+        "processing_s": "latency_seconds_sum / latency_seconds_count",
+    }
+    async with httpx.AsyncClient(trust_env=False) as client, PageServer().running() as server:
+        taker = sampler(client, metrics_url=f"http://{server.endpoint_id}/metrics", metrics=metrics)
+        server.page("requests_total 0\nrequest_bytes_total 0\nlatency_seconds_sum 0\nlatency_seconds_count 0\n")
+        assert await taker.sample() is None
+        server.page("requests_total 4\nrequest_bytes_total 400\nlatency_seconds_sum 1\nlatency_seconds_count 4\n")
+        sample = await taker.sample()
+        assert sample is not None
+        assert sample.report.requests_per_s is not None
+        assert sample.report.requests_per_s > 0
+        assert sample.report.request_bytes == pytest.approx(100)
+        assert sample.report.processing_s == pytest.approx(0.25)
 
 
 async def test_an_overdrawn_tiny_budget_is_reported_as_the_most_that_is_believed() -> None:

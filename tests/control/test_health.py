@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forestay.control.health import EndpointHealth, HealthChecker, HealthRule
+from tests.serving import Handler, serving
+from tests.waiting import until
 
 RULE = HealthRule(interval_s=1.0, timeout_s=0.5, rise=2, fall=2, retry_s=0.1)
 
@@ -46,12 +48,6 @@ async def running(checker: HealthChecker) -> AsyncIterator[None]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 -- polls counters, which have no event
-            await asyncio.sleep(0.005)
 
 
 def probe(state: EndpointHealth, passed: bool) -> tuple[bool, float]:
@@ -120,12 +116,13 @@ def test_health_changes_only_after_enough_contradictions_and_probes_keep_their_d
         assert state.healthy == healthy
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: str) -> None:
-    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+def answering(status: str) -> Handler:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\nLocation: /x\r\n\r\nok".encode())
         await writer.drain()
-    writer.close()
+
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -134,8 +131,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, st
 )
 async def test_http_probes_accept_2xx_and_3xx_only(status: str, outcome: str) -> None:
     transitions = Transitions()
-    async with await asyncio.start_server(lambda r, w: _answer(r, w, status), "127.0.0.1", 0) as server:
-        endpoint_id = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(answering(status)) as port:
+        endpoint_id = f"127.0.0.1:{port}"
         checker = HealthChecker(HealthRule(type="http", interval_s=0.02, retry_s=0.01, path="/healthz"), transitions)
         checker.set_endpoints([endpoint_id])
         async with running(checker):
@@ -149,19 +146,16 @@ async def test_http_probes_accept_2xx_and_3xx_only(status: str, outcome: str) ->
 async def test_only_transitions_are_told_and_a_refused_port_is_named(kind: str) -> None:
     transitions = Transitions()
     rule = HealthRule(type="tcp" if kind == "tcp" else "http", interval_s=0.02, retry_s=0.01)
-    server = await asyncio.start_server(lambda r, w: _answer(r, w, "200 OK"), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    endpoint_id = f"127.0.0.1:{port}"
     checker = HealthChecker(rule, transitions)
-    checker.set_endpoints([endpoint_id])
     async with running(checker):
-        await until(lambda: checker.probes["passed"] >= 3)
-        assert transitions.seen == []
-        server.close()
-        await server.wait_closed()
+        async with serving(answering("200 OK")) as port:
+            endpoint_id = f"127.0.0.1:{port}"
+            checker.set_endpoints([endpoint_id])
+            await until(lambda: checker.probes["passed"] >= 3)
+            assert transitions.seen == []
         await transitions.next(1)
         await until(lambda: checker.probes["refused"] >= 5)
-        async with await asyncio.start_server(lambda r, w: _answer(r, w, "200 OK"), "127.0.0.1", port):
+        async with serving(answering("200 OK"), port):
             await transitions.next(2)
     assert transitions.seen == [(endpoint_id, False, "refused"), (endpoint_id, True, "passed")]
 
@@ -169,8 +163,8 @@ async def test_only_transitions_are_told_and_a_refused_port_is_named(kind: str) 
 async def test_a_stall_of_the_own_process_condemns_nobody() -> None:
     transitions = Transitions()
     rule = HealthRule(interval_s=0.2, timeout_s=0.1, retry_s=0.01, fall=1)
-    async with await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0) as server:
-        endpoint_id = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(answering("200 OK")) as port:
+        endpoint_id = f"127.0.0.1:{port}"
         checker = HealthChecker(rule, transitions)
         checker.set_endpoints([endpoint_id])
         async with running(checker):
@@ -223,7 +217,7 @@ while True:
 
 
 @contextlib.contextmanager
-def server_process():  # type: ignore[no-untyped-def]  # pytest's own generator type says nothing here
+def server_process() -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -1,47 +1,17 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from forestay.model.errors import InvalidInput
 from forestay.model.load import LoadReport
 from forestay.telemetry.scrape import Scraper, ScrapeRule
+from tests.telemetry.page_server import PageServer
+from tests.waiting import until
 
 METRICS = {"cpu": "cpu_seconds_total", "open_connections": "connections"}
-
-
-class Server:
-    """An HTTP server on loopback whose answer can be changed while it runs."""
-
-    def __init__(self) -> None:
-        self.answer = b""
-        self.hang = False
-        self.requests = 0
-        self.endpoint_id = ""
-
-    def page(self, text: str, *, status: str = "200 OK", headers: str = "") -> None:
-        body = text.encode()
-        self.answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Server"]:
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
-            self.endpoint_id = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            yield self
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                assert request.startswith(b"GET /metrics HTTP/1.1")
-                self.requests += 1
-                if self.hang:
-                    await reader.read()
-                writer.write(self.answer)
-                await writer.drain()
-        writer.close()
 
 
 class Sink:
@@ -63,19 +33,13 @@ async def scraping(scraper: Scraper) -> AsyncIterator[None]:
             await task
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10.0):
-        while not condition():  # noqa: ASYNC110 -- polls counters, which have no event
-            await asyncio.sleep(0.005)
-
-
 def rule(**changes: object) -> ScrapeRule:
     return ScrapeRule(**({"metrics": METRICS, "interval_s": 0.02, "timeout_s": 0.2} | changes))  # type: ignore[arg-type]
 
 
 async def test_reports_come_from_a_real_page_with_rates_from_the_second_look_on() -> None:
     sink = Sink()
-    async with Server().running() as server:
+    async with PageServer().running() as server:
         server.page("cpu_seconds_total 100\nconnections 7\n")
         scraper = Scraper(rule(), sink)
         scraper.set_endpoints([server.endpoint_id])
@@ -94,7 +58,7 @@ async def test_reports_come_from_a_real_page_with_rates_from_the_second_look_on(
 @pytest.mark.parametrize("reason", ["status", "too_large", "encoded", "malformed", "timeout", "protocol", "nothing"])
 async def test_a_page_that_cannot_be_used_is_counted_by_reason_and_nothing_is_reported(reason: str) -> None:
     sink = Sink()
-    async with Server().running() as server:
+    async with PageServer().running() as server:
         server.page("connections high\n" if reason == "malformed" else "other 1\n" if reason == "nothing" else "")
         if reason == "status":
             server.page("", status="503 Busy")
@@ -120,7 +84,7 @@ async def test_a_page_that_cannot_be_used_is_counted_by_reason_and_nothing_is_re
 async def test_a_dead_server_is_counted_and_its_staleness_grows() -> None:
     now_s = 0.0
     scraper = Scraper(rule(), Sink(), now_s=lambda: now_s)
-    async with Server().running() as server:
+    async with PageServer().running() as server:
         pass
     scraper.set_endpoints([server.endpoint_id])
     now_s = 100.0
@@ -133,7 +97,7 @@ async def test_a_dead_server_is_counted_and_its_staleness_grows() -> None:
 
 async def test_endpoints_come_and_go_and_the_page_may_have_its_own_port() -> None:
     sink = Sink()
-    async with Server().running() as one, Server().running() as two:
+    async with PageServer().running() as one, PageServer().running() as two:
         for server in (one, two):
             server.page("connections 1\n")
         scraper = Scraper(rule(), sink, rng=random.Random(1))

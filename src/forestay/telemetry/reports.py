@@ -167,9 +167,6 @@ class Reports(
 ):
     """The body of `POST /v1/reports`: one report or a list of them; one bad report refuses the whole list."""
 
-    def __len__(self) -> int:
-        return len(self.each)
-
     @property
     def each(self) -> list[Report]:
         """The reports, as a list in either case."""
