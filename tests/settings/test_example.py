@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "forestay.toml"
 
 WITHOUT_DEFAULT = [
     'clusters.chat.dns = { name = "localhost", port = 80 }',
-    "clusters.chat.scrape = {}",
+    'clusters.chat.scrape.metrics.cpu = "rate(process_cpu_seconds_total) / 4"',
     'clusters.chat.listeners.public.listen = ":8080"',
 ]
 """The least that makes every table of the example exist."""

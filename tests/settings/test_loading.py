@@ -146,6 +146,15 @@ class TestProblems:
                 "lower timeout_s or raise interval_s",
             ),
             (
+                "clusters.chat.dns = { name = 'a..b', port = 1 }",
+                'clusters.chat.dns.name = "a..b" ({file}): is not a host name: write e.g. "chat.internal"',
+            ),
+            (
+                f"process.runtime_dir = '/{'x' * 107}'\nclusters.chat = {{}}",
+                "process.runtime_dir ({file}): is too long for the Unix sockets inside it: "
+                "choose one that is 11 bytes shorter",
+            ),
+            (
                 "[service]\nlisten = '0.0.0.0:9900'",
                 "service.listen ({file}): is reachable from other machines and has no token: set service.token "
                 "(or FORESTAY_SERVICE__TOKEN), or listen on 127.0.0.1",
@@ -159,6 +168,10 @@ class TestProblems:
     )
     def test_a_bad_value_is_named_with_its_source_and_the_remedy(self, tmp_path: Path, text: str, line: str) -> None:
         assert problems_of(tmp_path, text) == line.format(file=tmp_path / "forestay.toml")
+
+    def test_a_scrape_that_cannot_work_is_refused(self, tmp_path: Path) -> None:
+        text = "clusters.chat.scrape.metrics = { cpu = 'a{' }"
+        assert problems_of(tmp_path, text).startswith("clusters.chat.scrape.metrics")
 
     def test_every_bad_value_is_named_at_once(self, tmp_path: Path) -> None:
         text = "[log]\nlevel = 'loud'\nformat = 'xml'\n"

@@ -24,6 +24,10 @@ from pydantic_core import PydanticCustomError
 from forestay.balancer import BalancerSettings
 from forestay.settings.addresses import EndpointAddress, HostPort, ListenAddress, parse_host_port
 from forestay.settings.directories import runtime_directory, state_directory
+from forestay.telemetry.exposition import Meter
+
+SOCKET_PATH_BYTES_MAX = 107
+"""Of Linux: sun_path holds 108 bytes, the last one zero."""
 
 
 def _not_boolean(value: object) -> object:
@@ -87,14 +91,6 @@ class ProcessSettings(Section):
     seed: Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, lt=1 << 63)] = 0
     """Seed of every random choice."""
 
-    @field_validator("runtime_dir")
-    @classmethod
-    def _fits_a_socket_address(cls, path: Path) -> Path:
-        # sun_path holds 108 bytes; the sockets' own names need up to 24 of them.
-        if len(os.fsencode(path.absolute())) > 80:
-            raise ValueError("is too long for Unix sockets inside it: choose one of at most 80 bytes")
-        return path
-
 
 class LogSettings(Section):
     """What is written to standard error, and about every connection."""
@@ -125,6 +121,16 @@ class DnsSettings(Section):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
     """Host name whose A and AAAA records are the servers."""
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_looked_up(cls, name: str) -> str:
+        try:
+            name.encode("idna")
+        except UnicodeError:
+            raise ValueError('is not a host name: write e.g. "chat.internal"') from None
+        return name
+
     port: Annotated[int, BeforeValidator(_not_boolean), Field(ge=1, le=65_535)]
     """Port of every server."""
     refresh_s: Annotated[Seconds, Field(ge=1)] = 10.0
@@ -163,12 +169,19 @@ class ScrapeSettings(Section):
     """Port of the page; default: the endpoint's own."""
     url_path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=2048)] = "/metrics"
     """Path of the page."""
-    metrics: dict[str, str] = Field(default_factory=dict)
-    """Which metric is what: a field of a load report = "metric_name" or 'metric_name{label="value"}'."""
+    metrics: dict[str, str]
+    """What is what: a field of a load report = an expression over the page's metrics, e.g.
+    cpu = "rate(process_cpu_seconds_total) / 4" on four cores."""
     interval_s: Annotated[Seconds, Field(ge=0.1)] = 1.0
     """Seconds between looks at one server."""
     timeout_s: Seconds = 0.8
     """A look that takes longer has failed."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _can_be_measured(cls, metrics: dict[str, str]) -> dict[str, str]:
+        Meter(metrics)
+        return metrics
 
 
 class ListenerSettings(Section):
@@ -254,6 +267,18 @@ class Settings(Section):
     process: ProcessSettings = Field(default_factory=ProcessSettings)
     log: LogSettings = LogSettings()
     clusters: dict[Name, ClusterSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sockets_fit_their_addresses(self) -> "Settings":
+        for name in self.clusters:
+            spare = SOCKET_PATH_BYTES_MAX - len(os.fsencode(self.process.runtime_dir.resolve() / f"{name}.sock"))
+            if spare < 0:
+                raise PydanticCustomError(
+                    "at_path",
+                    "is too long for the Unix sockets inside it: choose one that is {bytes} bytes shorter",
+                    {"path": "process.runtime_dir", "bytes": -spare},
+                )
+        return self
 
     @model_validator(mode="after")
     def _every_address_once(self) -> "Settings":
