@@ -1,5 +1,6 @@
 """A store with a fault that a test turns on and off."""
 
+import random
 from collections.abc import Sequence
 
 from forestay.registries.memory import MemoryStore
@@ -11,6 +12,7 @@ class FaultyStore(MemoryStore):
 
     Attributes:
         away: commits are refused.
+        flaky: refuses commits and loses replies at random, a quarter of them each.
         loses_replies: of this many commits to come: applied, but the caller is not told.
         commits_left: before it goes away for good; None: it never does.
         commits: applied so far.
@@ -19,6 +21,7 @@ class FaultyStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.away = False
+        self.flaky: random.Random | None = None
         self.loses_replies = 0
         self.commits_left: int | None = None
         self.commits = 0
@@ -28,12 +31,15 @@ class FaultyStore(MemoryStore):
     ) -> int:
         if self.away or self.commits_left == 0:
             raise Unavailable("away")
+        luck = self.flaky.random() if self.flaky else 1.0
+        if luck < 0.25:
+            raise Unavailable("bad luck")
         revision = await super().commit(operations, guards)
         self.commits += 1
         if self.commits_left is not None:
             self.commits_left -= 1
-        if self.loses_replies:
-            self.loses_replies -= 1
+        if self.loses_replies or luck < 0.5:
+            self.loses_replies = max(0, self.loses_replies - 1)
             raise Indeterminate("reply lost")
         return revision
 
