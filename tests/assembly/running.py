@@ -75,12 +75,11 @@ class Forestay:
                 *(sys.executable, "-m", "forestay", "serve", *arguments),
                 *("--set", f"process.state_dir={directory / 'state'}"),
                 *("--set", f"process.runtime_dir={directory / 'run'}"),
-                *("--set", "service.listen=127.0.0.1:0"),
             ],
             stderr=subprocess.PIPE,
             text=True,
             cwd=directory,
-            env={**inherited, **variables},
+            env={**inherited, "FORESTAY_SERVICE__LISTEN": "127.0.0.1:0", **variables},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

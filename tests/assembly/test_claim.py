@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from forestay.assembly.claim import Claim, make_private
+from forestay.assembly.claim import Claim, make_private, make_writable
 from forestay.model.errors import InvalidInput
 
 
@@ -18,7 +18,7 @@ def test_a_directory_is_free_again_when_its_holder_ends(tmp_path: Path) -> None:
 
 
 def test_directories_are_made_for_this_user_only(tmp_path: Path) -> None:
-    make_private(tmp_path / "a" / "b", "process.state_dir")
+    make_writable(tmp_path / "a" / "b", "process.state_dir")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
 
 
@@ -26,11 +26,12 @@ def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path) -> None
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
-    with pytest.raises(InvalidInput, match=r"process\.state_dir = .*others may write to it"):
-        make_private(shared, "process.state_dir")
+    with pytest.raises(InvalidInput, match=r"process\.runtime_dir = .*others may write to it"):
+        make_private(shared, "process.runtime_dir")
+    make_writable(shared, "process.state_dir")  # where data is kept, that is the operator's business
 
 
 def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidInput, match="choose a directory"):
-        make_private(tmp_path / "file" / "below", "process.state_dir")
+        make_writable(tmp_path / "file" / "below", "process.state_dir")

@@ -217,6 +217,16 @@ async def test_a_taken_port_exits_with_2_and_leaves_no_worker(tmp_path: Path) ->
         assert "cannot listen" in refusal["text"]
 
 
+async def test_a_taken_api_address_exits_with_2_and_says_what_to_do(tmp_path: Path) -> None:
+    async with (
+        EchoServer("a") as a,
+        Forestay(tmp_path, *LISTEN, "--to", a.address, FORESTAY_SERVICE__LISTEN=a.address) as forestay,
+    ):
+        assert await forestay.wait() == 2
+        refusal = await forestay.logged("text")
+        assert f"service.listen = '{a.address}'" in refusal["text"]
+
+
 async def test_reports_reach_the_forecast(tmp_path: Path) -> None:
     async with Forestay(tmp_path, "--to", "127.0.0.1:9") as forestay:
         api = (await forestay.serving())["api"]

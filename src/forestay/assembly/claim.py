@@ -45,22 +45,30 @@ class Claim:
 
 
 def make_private(directory: Path, setting: str) -> None:
-    """Make `directory` for this user only.
+    """Make `directory` for this user only: who can write to it can command the workers.
 
     Raises:
-        InvalidInput: that is not possible, or others could write to it; the message names `setting`.
+        InvalidInput: that is not possible, or others can write to it; the message names `setting`.
+    """
+    make_writable(directory, setting)
+    status = directory.stat()
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InvalidInput(
+            f"{setting} = {str(directory)!r}: others may write to it; choose a directory of this user's own"
+        )
+
+
+def make_writable(directory: Path, setting: str) -> None:
+    """Make `directory` where it is missing, readable for this user only.
+
+    Raises:
+        InvalidInput: that is not possible, or this user cannot write to it; the message names `setting`.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.stat()
     except OSError as error:
         raise InvalidInput(
             f"{setting} = {str(directory)!r}: {error.strerror}; choose a directory that this user can write to"
         ) from None
-    foreign = status.st_uid not in (0, os.geteuid())
-    if foreign or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise InvalidInput(
-            f"{setting} = {str(directory)!r}: others may write to it; choose a directory of this user's own"
-        )
     if not os.access(directory, os.W_OK | os.X_OK):
         raise InvalidInput(f"{setting} = {str(directory)!r}: this user cannot write to it; choose another")

@@ -112,6 +112,14 @@ class RunningCluster:
         await self.loop.stop()
         await self._end()
 
+    async def abandon(self) -> None:
+        """End after a failed start: at once, but never at the cost of connections that a previous life left."""
+        if any(self.loop.connections.open.values()):
+            await self.detach()
+        else:
+            await self._relay.stop(0.0)
+            await self._end()
+
     async def reload(self, settings: ClusterSettings) -> list[str]:
         """Take new settings; returns the names of those that need a restart.
 

@@ -6,12 +6,12 @@ answers, then the API, then the store. Relay workers are processes apart: they o
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 
-from forestay.assembly.claim import Claim, make_private
+from forestay.assembly.claim import Claim, make_writable
 from forestay.assembly.cluster import RunningCluster
 from forestay.assembly.notify import ServiceManager
 from forestay.control.loop import ClusterLoop
@@ -60,15 +60,33 @@ class ControlProcess:
         self.api = ApiServer(app, address.host, address.port)
 
     async def start(self) -> None:
-        """Start every cluster, then the API."""
+        """Start every cluster, then the API.
+
+        Raises:
+            InvalidInput: an address is taken, ...; whoever was started has been stopped or, with connections, left.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await asyncio.gather(*(cluster.abandon() for cluster in self.clusters.values()))
+            raise
+
+    async def _start(self) -> None:
+        self._check_api_address()
         for name in self.settings.clusters:
             await self._start_cluster(name, self.settings)
+        await self.api.start()
+
+    def _check_api_address(self) -> None:
+        """Before any worker is started for nothing."""
+        host, port = self.api.address
         try:
-            await self.api.start()
+            with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+                pass
         except OSError as error:
             raise InvalidInput(
-                f"service.listen = {self.settings.service.listen!r}: {error.strerror}; is another forestay running? "
-                "Choose another address"
+                f"service.listen = {self.settings.service.listen!r}: {error.strerror}; if another forestay is running, "
+                "give this one another address: --set service.listen=127.0.0.1:9901"
             ) from None
 
     @property
@@ -157,7 +175,6 @@ async def serve(configuration: Configuration, reload: Reload) -> None:
     """
     settings = configuration.settings
     configure_logs(settings.log.level, settings.log.format)
-    make_private(settings.process.state_dir, "process.state_dir")
     with Claim(settings.process.runtime_dir):
         store = await _open_store(settings)
         try:
@@ -167,12 +184,17 @@ async def serve(configuration: Configuration, reload: Reload) -> None:
 
 
 async def _run(process: ControlProcess, reload: Reload) -> None:
-    manager, signals = ServiceManager(), _Signals()
+    signals = _Signals()
+    await process.start()
     try:
-        await process.start()
+        await _serve_until_told(process, reload, signals)
     except BaseException:
-        await process.detach()
+        await process.detach()  # a defect here must not cost connections
         raise
+
+
+async def _serve_until_told(process: ControlProcess, reload: Reload, signals: "_Signals") -> None:
+    manager = ServiceManager()
     manager.ready(process.summary)
     log.info("serving", addresses=process.addresses)
     while True:
@@ -250,6 +272,6 @@ class _Signals:
 async def _open_store(settings: Settings) -> Store:
     if settings.registry.store == "memory":
         return MemoryStore()
-    path: Path = settings.registry_path
-    make_private(path.parent, "registry.path")
+    path = settings.registry_path
+    make_writable(path.parent, "registry.path" if settings.registry.path else "process.state_dir")
     return await SqliteStore.open(path)
