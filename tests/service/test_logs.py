@@ -59,15 +59,17 @@ def test_lines_of_libraries_have_the_same_form() -> None:
     assert (line["event"], line["level"], line["logger"]) == ("a trouble", "warning", "uvicorn.error")
 
 
-def test_an_exception_is_part_of_its_line() -> None:
+def test_an_exception_is_part_of_its_line_without_the_values_of_variables() -> None:
     stream = io.StringIO()
     configure_logs("info", "json", stream)
+    secret = "s3cret"
     try:
-        raise ZeroDivisionError("a defect")
+        raise ZeroDivisionError(f"a defect {len(secret)}")
     except ZeroDivisionError as error:
         structlog.get_logger("forestay").error("survived", exc_info=error)
     (line,) = lines(stream)
     assert "ZeroDivisionError" in json.dumps(line["exception"])
+    assert secret not in json.dumps(line), "values of variables do not belong into a log"
 
 
 def test_on_a_terminal_lines_are_for_people() -> None:

@@ -36,7 +36,9 @@ def configure_logs(
             structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     else:
-        shown = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without the values of local variables: they may be secrets, or long.
+        trace = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shown = [structlog.processors.ExceptionRenderer(trace), structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -47,8 +49,9 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    # A line for each request to the API, or by the health checks, says less than the metrics do.
-    for chatty in ("httpx", "httpcore", "uvicorn.access"):
+    # A line for each request to the API, or by the health checks, says less than the metrics do. ("uvicorn.error" is
+    # the name of everything else that uvicorn says, such as that it has started.)
+    for chatty in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
