@@ -30,7 +30,7 @@ def test_the_demo_plays_a_crash_and_a_return_and_leaves_figures_and_nothing_else
     )
     text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, as made above
     assert code == 0, text
-    assert "peak accepts/s on one server after the crash" in text
+    assert "peak accepts/s per server, crash" in text
     results = json.loads(figures_path.read_text(encoding="utf-8"))["policies"]
     assert [result["policy"] for result in results] == ["forecast", "random"]
     assert results[0]["messages"] == results[1]["messages"] > 100

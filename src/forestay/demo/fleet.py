@@ -27,13 +27,15 @@ class FleetServer:
         self._api = ""
         self._agent: Child | None = None
         self._process = self._start_process(port=0)
-        self.port = self._process.wait_for(self._printed_port, START_S, "say its port")
+        self._port = 0
         self.up = True
 
     @property
     def endpoint_id(self) -> str:
-        """Its address, as forestay knows it."""
-        return f"127.0.0.1:{self.port}"
+        """Its address, as forestay knows it; waits for the server to say its port where it has not yet."""
+        if not self._port:
+            self._port = self._process.wait_for(self._printed_port, START_S, "say its port")
+        return f"127.0.0.1:{self._port}"
 
     def start_agent(self, api: str) -> None:
         """Start the agent beside it, which knows the budget."""
@@ -53,7 +55,7 @@ class FleetServer:
 
     def back(self) -> None:
         """Start it again on its old port, and the agent beside it if there was one."""
-        self._process = self._start_process(self.port)
+        self._process = self._start_process(self._port)
         if self._agent is not None:
             self.start_agent(self._api)
         self.up = True
@@ -79,16 +81,29 @@ class FleetServer:
         return None
 
 
-def start_forestay(
-    children: Children, policy: str, servers: Sequence[FleetServer], directory: Path, runtime: Path, seed: int
-) -> tuple[str, str]:
-    """Start `forestay serve` in front of `servers`; returns its API's and its listener's address when it is ready."""
-    api, listen = _free_addresses(2)
-    settings = directory / "forestay.toml"
-    settings.write_text(_toml(policy, servers, directory / "state", runtime, seed, api, listen), encoding="utf-8")
-    forestay = children.start("forestay", "forestay", "serve", "--config", str(settings))
-    forestay.wait_for(lambda: _answers(f"http://{api}/readyz"), START_S, "become ready")
-    return api, listen
+class Forestay:
+    """`forestay serve` in front of some servers.
+
+    Attributes:
+        api, listen: addresses of its API and of its listener.
+    """
+
+    def __init__(
+        self, children: Children, policy: str, servers: Sequence[FleetServer], directory: Path, runtime: Path, seed: int
+    ) -> None:
+        self.api, self.listen = _free_addresses(2)
+        settings = directory / "forestay.toml"
+        text = _toml(policy, servers, directory / "state", runtime, seed, self.api, self.listen)
+        settings.write_text(text, encoding="utf-8")
+        self._process = children.start("forestay", "forestay", "serve", "--config", str(settings))
+
+    def wait_until_ready(self) -> None:
+        """Return when it has made its first plan.
+
+        Raises:
+            ChildFailed: it has not in time.
+        """
+        self._process.wait_for(lambda: _answers(f"http://{self.api}/readyz"), START_S, "become ready")
 
 
 def perform(action: Action, servers: Mapping[str, FleetServer], scenario: Scenario) -> None:

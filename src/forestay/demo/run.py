@@ -10,7 +10,7 @@ from pathlib import Path
 
 from forestay.demo.arrivals import phase
 from forestay.demo.children import Child, Children
-from forestay.demo.fleet import START_S, FleetServer, perform, start_forestay
+from forestay.demo.fleet import START_S, FleetServer, Forestay, perform
 from forestay.demo.records import ForecastSample, Run, ServerSample, read_books, read_samples
 from forestay.demo.scenario import Scenario
 from forestay.demo.status import HORIZON_S, EndpointStatus, Status, StatusClient
@@ -49,19 +49,20 @@ def run_policy(
     # Not under `directory`: the path of a Unix socket is at most 108 bytes long.
     with tempfile.TemporaryDirectory(prefix="forestay-") as runtime, Children(directory) as children:
         servers = {spec.name: FleetServer(children, spec, directory) for spec in scenario.servers}
-        api, listen = start_forestay(children, policy, list(servers.values()), directory, Path(runtime), seed)
+        forestay = Forestay(children, policy, list(servers.values()), directory, Path(runtime), seed)
         for server in servers.values():
-            server.start_agent(api)
-        with StatusClient(api) as forestay:
-            _wait_for_reports(forestay, servers, children)
+            server.start_agent(forestay.api)
+        forestay.wait_until_ready()
+        with StatusClient(forestay.api) as status:
+            _wait_for_reports(status, servers, children)
             start_at_s = math.ceil(time.monotonic() + LEAD_S)  # servers sample at whole seconds
             books = directory / "books.json"
             clients = children.start(
                 "load",
-                *("forestay.demo.load", "--target", listen, "--arrivals", str(arrivals), "--out", str(books)),
+                *("forestay.demo.load", "--target", forestay.listen, "--arrivals", str(arrivals), "--out", str(books)),
                 *("--start-at-s", str(start_at_s), "--length-s", str(scenario.length_s), "--seed", str(seed)),
             )
-            stage = Stage(scenario, servers, forestay, clients, start_at_s)
+            stage = Stage(scenario, servers, status, clients, start_at_s)
             stage.play(children, lambda: show(stage.moment(policy, turn)))
             clients.finish(LAST_WORDS_S)
     samples = {name: _samples(server, start_at_s, scenario.length_s) for name, server in servers.items()}
@@ -75,14 +76,14 @@ class Stage:
         self,
         scenario: Scenario,
         servers: Mapping[str, FleetServer],
-        forestay: StatusClient,
+        status: StatusClient,
         clients: Child,
         start_at_s: float,
     ) -> None:
         self.forecasts: dict[str, list[ForecastSample]] = {name: [] for name in servers}
         self._scenario = scenario
         self._servers = servers
-        self._forestay = forestay
+        self._client = status
         self._clients = clients
         self._start_at_s = start_at_s
         self._status = Status()
@@ -128,7 +129,7 @@ class Stage:
 
     def _look(self) -> None:
         """Ask forestay; without an answer the last one stays."""
-        now_s, status = self.t_s, self._forestay.status()
+        now_s, status = self.t_s, self._client.status()
         if status is None:
             return
         if (elapsed_s := now_s - self._looked_at_s) > 0:

@@ -73,8 +73,8 @@ ROWS = (
     ("over_70_s", "server-seconds over 70 % load", ".0f"),
     ("over_100_s", "server-seconds over 100 % load", ".0f"),
     ("load_max_over_mean", "busiest server / mean load", ".2f"),
-    ("storm_accepts_peak", "peak accepts/s on one server after the crash", "d"),
-    ("return_accepts_peak", "peak accepts/s on the server that returned", "d"),
+    ("storm_accepts_peak", "peak accepts/s per server, crash", "d"),
+    ("return_accepts_peak", "peak accepts/s per server, return", "d"),
 )
 """Field, label and format of the rows in which policies compete."""
 
