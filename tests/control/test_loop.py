@@ -217,6 +217,8 @@ def test_load_reports_are_counted_by_what_became_of_them() -> None:
             assert not loop.report(LoadReport(B, now_s, load=float("nan")))
             assert loop.counts.reports == {"taken": 1, "unknown_endpoint": 1, "unusable": 1}
             assert list(loop.reports) == [A]
+            loop.endpoints.remove(A, now_s)
+            assert loop.reports == {}
 
     run_virtually(main())
 

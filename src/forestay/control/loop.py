@@ -98,6 +98,7 @@ class ClusterLoop:
         )
         self.events = EventCalendar(balancer, clock)
         self.reports: dict[str, LoadReport] = {}
+        self.endpoints.subscribe(self._forget_reports)
         self.plan: Plan | None = None
         self.on_failed: list[Callable[[str], None]] = []
         self._planes = list(planes)
@@ -285,6 +286,12 @@ class ClusterLoop:
 
     def _revision_now(self) -> tuple[int, int]:
         return self.endpoints.revision, self.events.revision
+
+    def _forget_reports(self, endpoint_ids: Sequence[str]) -> None:
+        """Drop the reports of endpoints that are gone."""
+        known = set(endpoint_ids)
+        for endpoint_id in [endpoint_id for endpoint_id in self.reports if endpoint_id not in known]:
+            del self.reports[endpoint_id]
 
     def _publish(self) -> None:
         if self.plan is None:
