@@ -210,7 +210,7 @@ async def _serve_until_told(process: ControlProcess, reload: Reload, signals: "_
                 await process.detach()
                 return
             case number:
-                log.info("draining", signal=number.name)
+                log.info("draining", signal=number.name, hint="a second signal ends at once")
                 manager.stopping()
                 await process.stop(signals.hurry())
                 return
