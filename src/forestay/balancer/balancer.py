@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from forestay.balancer.explanation import KEPT_MAX, Decision
+from forestay.balancer.explanation import Decisions
 from forestay.balancer.pricing import PENALTY, Pricing
 from forestay.balancer.roster import Roster
 from forestay.balancer.settings import BalancerSettings
@@ -51,13 +51,14 @@ class Balancer:
         self._clients = ClientRates(self.settings.client_rate_per_s, self.settings.client_burst)
         self._connections: dict[str, int] = {}  # open: id -> population slot
         self._names: dict[int, str] = {}  # and back
-        self._reserved: dict[str, tuple[int, float, str]] = {}  # admitted: id -> endpoint slot, when, hint
-        self._decisions: dict[str, Decision] = {}
+        self._reserved: dict[str, tuple[int, float]] = {}  # admitted: id -> endpoint slot, when
+        self._decisions = Decisions()
         self._placed: list[int] = []  # cumulative placements by endpoint slot
         self._placed_then: IntArray = np.zeros(0, np.int64)  # when the table was made
         self._priced_s = -math.inf
         self._changed = False  # the endpoints, since the table was made
         self._scale: list[float] = []
+        self._spare = 0  # places left until the next table, more or less: newcomers pass the queue while all fit
         self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon
         nothing, limits = np.zeros((0, HORIZONS)), np.zeros(0, np.int64)
         self._table = Table((), nothing, nothing, np.full(HORIZONS, 1 / HORIZONS), np.zeros(HORIZONS), limits, limits)
@@ -136,7 +137,7 @@ class Balancer:
         for connection in population.on_endpoint(slot):
             population.close(connection)
             del self._connections[self._names.pop(connection)]
-        for connection_id in [c for c, (endpoint, *_) in self._reserved.items() if endpoint == slot]:
+        for connection_id in [c for c, (endpoint, _) in self._reserved.items() if endpoint == slot]:
             del self._reserved[connection_id]
         self._changed = True
 
@@ -180,30 +181,24 @@ class Balancer:
         Args:
             connection_id: unique; asking again for one that is reserved gives the same answer.
             now_s: this moment.
-            hint: class of connection.
+            hint: class of connection; noted, not learned from yet.
             client: key of the client for rate limits; "": none.
             zone: endpoints of this zone win while their price is within `prefer_factor` of the cheapest.
             prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
             exclude: endpoints that must not be chosen, e.g. because they just failed.
         """
         now_s = self._clock(now_s)
-        reserved = self._reserved.get(connection_id)
-        if reserved is not None and self._roster.ids[reserved[0]] not in exclude:
-            return Verdict("admit", connection_id, self._roster.ids[reserved[0]], "reserved")
-        if connection_id in self._queue:
-            return Verdict("queue", connection_id, "", "waiting", self.settings.queue_deadline_s)
-        if client:
-            wait_s = self._clients.take(client, now_s)
-            if wait_s > 0:
-                return Verdict("shed", connection_id, "", "client_rate", wait_s)
-        if not self._queue:
-            slot, reason = self._choose(zone, prefer, exclude)
-            if slot >= 0:
-                return self._admit(connection_id, slot, reason, now_s, hint)
-            if self._table.shed:
-                return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
-        waiting = Waiting(connection_id, now_s + self.settings.queue_deadline_s, hint, zone, prefer, frozenset(exclude))
-        if not self._queue.push(waiting):
+        if client or self._queue or connection_id in self._reserved:
+            verdict = self._answer_at_once(connection_id, now_s, client, exclude)
+            if verdict is not None:
+                return verdict
+        slot, reason = self._choose(zone, prefer, exclude)
+        if slot >= 0 and self._spare > len(self._queue):
+            return self._admit(connection_id, slot, reason, now_s)
+        if self._table.shed:
+            return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
+        deadline_s = now_s + self.settings.queue_deadline_s
+        if not self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude))):
             return Verdict("shed", connection_id, "", "queue_full", self._retry_after_s())
         return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
 
@@ -219,8 +214,8 @@ class Balancer:
     ) -> Verdict:
         """What `place` would say; nothing changes, and rate limits of clients are not looked at."""
         self._clock(now_s)
-        slot, reason = (-1, "") if self._queue else self._choose(zone, prefer, exclude)
-        if slot >= 0:
+        slot, reason = self._choose(zone, prefer, exclude)
+        if slot >= 0 and self._spare > len(self._queue):
             return Verdict("admit", connection_id, self._roster.ids[slot], reason)
         if self._table.shed or len(self._queue) >= self.settings.queue_max:
             return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
@@ -234,7 +229,7 @@ class Balancer:
             slot, _ = self._choose(waiting.zone, waiting.prefer, waiting.exclude)
             if slot >= 0:
                 self._queue.remove(waiting.connection_id)
-                verdicts.append(self._admit(waiting.connection_id, slot, "queued", now_s, waiting.hint))
+                verdicts.append(self._admit(waiting.connection_id, slot, "queued", now_s))
             elif waiting.deadline_s <= now_s:
                 self._queue.remove(waiting.connection_id)
                 verdicts.append(Verdict("shed", waiting.connection_id, "", "deadline", self._retry_after_s()))
@@ -256,11 +251,10 @@ class Balancer:
             if self._forecaster.population.owner(open_slot) == slot:
                 return
             self.closed(connection_id, now_s)
-        reserved = self._reserved.pop(connection_id, None)
-        if reserved is None:
-            self._placed[slot] += 1
-        elif reserved[0] != slot:
-            self._planner.unplace(reserved[0])
+        if self._reserved.get(connection_id, (-1, 0.0))[0] == slot:
+            del self._reserved[connection_id]  # placed and counted
+        else:
+            self._release(connection_id)
             self._placed[slot] += 1
         connection = self._forecaster.opened(slot, now_s)
         self._connections[connection_id] = connection
@@ -269,9 +263,7 @@ class Balancer:
     def failed(self, connection_id: str, endpoint_id: str, now_s: float) -> None:
         """The endpoint did not accept the connection: it pays for that in every price of the next seconds."""
         self._clock(now_s)
-        reserved = self._reserved.pop(connection_id, None)
-        if reserved is not None:
-            self._planner.unplace(reserved[0])
+        self._release(connection_id)
         self._queue.remove(connection_id)
         slot = self._roster.slot.get(endpoint_id)
         if slot is not None:
@@ -284,13 +276,11 @@ class Balancer:
         now_s = self._clock(now_s)
         connection = self._connections.pop(connection_id, None)
         if connection is None:
-            reserved = self._reserved.pop(connection_id, None)
-            if reserved is not None:
-                self._planner.unplace(reserved[0])
-            else:
+            if not self._release(connection_id):
                 self._queue.remove(connection_id)
             return
         del self._names[connection]
+        self._spare += 1
         slot, age = self._forecaster.closed(connection, now_s)
         if self._remaining:  # the price expected its load to go on: give it back, and its place
             steepness = -2 * KAPPA * self._scale[slot]
@@ -309,6 +299,7 @@ class Balancer:
         """
         now_s = self._clock(now_s)
         self._expire_reservations(now_s)
+        self._decisions.turn()
         roster = self._roster
         known = roster.known(now_s, self.settings.stale_after_s)
         takes_part = roster.takes_part(self.settings.memory_max)
@@ -329,7 +320,7 @@ class Balancer:
         Raises:
             UnknownConnection: if it was not placed here, or longer ago than the last 50,000 placements.
         """
-        decision = self._decisions.get(connection_id)
+        decision = self._decisions.find(connection_id)
         if decision is None:
             raise UnknownConnection(connection_id)
         return decision.words(connection_id, self.settings.threshold)
@@ -351,6 +342,19 @@ class Balancer:
     def _planners(self) -> Iterable[Planner]:
         return (self._planner, *self._zone_planners.values())
 
+    def _answer_at_once(self, connection_id: str, now_s: float, client: str, exclude: Iterable[str]) -> Verdict | None:
+        """The answers that need no choice: placed already, waiting already, or the client asks too often."""
+        reserved = self._reserved.get(connection_id)
+        if reserved is not None:
+            endpoint_id = self._roster.ids[reserved[0]]
+            if endpoint_id not in exclude:
+                return Verdict("admit", connection_id, endpoint_id, "reserved")
+            self._release(connection_id)
+        if connection_id in self._queue:
+            return Verdict("queue", connection_id, "", "waiting", self.settings.queue_deadline_s)
+        wait_s = self._clients.take(client, now_s)
+        return Verdict("shed", connection_id, "", "client_rate", wait_s) if wait_s > 0 else None
+
     def _choose(self, zone: str, prefer: str | None, exclude: Iterable[str]) -> tuple[int, str]:
         """Slot and reason, not counted yet; -1 where nobody may take it."""
         if self._changed:
@@ -358,22 +362,17 @@ class Balancer:
         slots = self._roster.slot
         without = {slots[endpoint_id] for endpoint_id in exclude if endpoint_id in slots} if exclude else ()
         slot = self._planner.peek(without)
-        if slot < 0:
-            return slot, ""
-        if prefer is not None or zone:
-            bound = self._planner.cost(slot) * self.settings.prefer_factor
-            wanted = -1 if prefer is None else slots.get(prefer, -1)
-            if (
-                wanted >= 0
-                and wanted not in without
-                and self._has_slots(wanted)
-                and self._planner.cost(wanted) <= bound
-            ):
-                return wanted, "prefer"
-            if zone:
-                near = self._zone_planner(zone).peek(without)
-                if near >= 0 and self._planner.cost(near) <= bound:
-                    return near, "zone"
+        if slot < 0 or (prefer is None and not zone):
+            return slot, "fittest"
+        bound = self._planner.cost(slot) * self.settings.prefer_factor
+        wanted = -1 if prefer is None else slots.get(prefer, -1)
+        usable = wanted >= 0 and wanted not in without and self._has_slots(wanted)
+        if usable and self._planner.cost(wanted) <= bound:
+            return wanted, "prefer"
+        if zone:
+            near = self._zone_planner(zone).peek(without)
+            if near >= 0 and self._planner.cost(near) <= bound:
+                return near, "zone"
         return slot, "fittest"
 
     def _has_slots(self, slot: int) -> bool:
@@ -388,27 +387,29 @@ class Balancer:
             planner = self._zone_planners[zone] = self._planner.restricted(here)
         return planner
 
-    def _admit(self, connection_id: str, slot: int, reason: str, now_s: float, hint: str) -> Verdict:
+    def _admit(self, connection_id: str, slot: int, reason: str, now_s: float) -> Verdict:
         planner, ids = self._planner, self._roster.ids
         endpoint_id = ids[slot]
+        rivals = [(ids[other], cost) for cost, _, other in planner.cheapest() if other != slot]
         row = planner.row(slot)
-        rivals = tuple((ids[other], cost, planner.row(other)) for other, cost in planner.rivals() if other != slot)
-        self._decisions[connection_id] = Decision(now_s, endpoint_id, reason, planner.cost(slot), row, rivals)
-        if len(self._decisions) > KEPT_MAX:
-            del self._decisions[next(iter(self._decisions))]
+        self._decisions.recent[connection_id] = (now_s, endpoint_id, reason, planner.last_cost(slot), row, rivals)
         planner.count(slot)
-        previous = self._reserved.pop(connection_id, None)
-        if previous is not None:
-            planner.unplace(previous[0])
-        self._reserved[connection_id] = (slot, now_s, hint)
+        self._spare -= 1
+        self._reserved[connection_id] = (slot, now_s)
         return Verdict("admit", connection_id, endpoint_id, reason)
 
+    def _release(self, connection_id: str) -> bool:
+        """Take back a reservation; False where there is none."""
+        reserved = self._reserved.pop(connection_id, None)
+        if reserved is not None:
+            self._planner.unplace(reserved[0])
+        return reserved is not None
+
     def _expire_reservations(self, now_s: float) -> None:
-        for connection_id, (slot, at_s, _) in list(self._reserved.items()):  # oldest first
+        for connection_id, (_, at_s) in list(self._reserved.items()):  # oldest first
             if now_s - at_s < self.settings.reservation_s:
                 break
-            del self._reserved[connection_id]
-            self._planner.unplace(slot)
+            self._release(connection_id)
 
     def _retry_after_s(self) -> float:
         """When asking again may help: a tick at least, and later the fuller the queue is."""
@@ -420,7 +421,7 @@ class Balancer:
         dt_s = now_s - self._priced_s if math.isfinite(self._priced_s) else 1.0
         counts = self._forecaster.population.counts.sum(0)
         reserved = np.zeros(roster.size, np.int64)
-        for slot, *_ in self._reserved.values():
+        for slot, _ in self._reserved.values():
             reserved[slot] += 1
         placed = np.array(self._placed, np.int64)
         room = roster.connections_max - counts
@@ -437,6 +438,7 @@ class Balancer:
             if takes_part.any():
                 fallbacks.add("telemetry_missing")
         self._scale = outlook.scale.tolist()
+        self._spare = int((self._table.slots + self._table.paced).sum())
         self._placed_then, self._priced_s, self._changed = placed, now_s, False
         self._seed += 1
         self._planner = Planner(self._table, self._placed, base=placed - reserved, seed=self._seed)

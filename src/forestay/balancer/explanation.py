@@ -7,8 +7,8 @@ from typing import NamedTuple
 from forestay.model.horizons import HORIZONS_S
 from forestay.placement.fitness import KAPPA
 
-KEPT_MAX = 50_000
-"""Decisions remembered; the oldest goes first. One costs some 300 bytes."""
+KEPT_MIN = 25_000
+"""Decisions remembered at least, and at most twice as many: some 300 bytes each."""
 
 
 class Decision(NamedTuple):
@@ -20,7 +20,7 @@ class Decision(NamedTuple):
         reason: as in the verdict.
         cost: its price.
         row: its squared price by horizon, before the placement.
-        rivals: the next cheapest known, as (endpoint id, price, squared price by horizon); prices are lower bounds.
+        rivals: the next cheapest known, as (endpoint id, price); prices are lower bounds.
     """
 
     at_s: float
@@ -28,19 +28,33 @@ class Decision(NamedTuple):
     reason: str
     cost: float
     row: Sequence[float]
-    rivals: tuple[tuple[str, float, Sequence[float]], ...]
+    rivals: Sequence[tuple[str, float]]
 
     def words(self, connection_id: str, threshold: float) -> str:
         """The explanation for a person."""
+        loads = [math.log(squared) / (2 * KAPPA) for squared in self.row]
         lines = [
-            f"{connection_id} -> {self.endpoint_id} at {self.at_s:.3f} s ({self.reason}; threshold {threshold:.2f})",
-            "predicted load in      " + "".join(f"{h:>6g} s" for h in HORIZONS_S) + "    price",
-            self._line("chosen ", self.endpoint_id, self.row, self.cost),
+            f"{connection_id} was placed on {self.endpoint_id} at {self.at_s:.3f} s: {self.reason}",
+            "  seconds ahead   " + "".join(f"{horizon_s:7g}" for horizon_s in HORIZONS_S.tolist()),
+            "  predicted load  " + "".join(f"{load:7.3f}" for load in loads) + f"   (threshold {threshold:.2f})",
+            f"  price {self.cost:.3f}" + "".join(f"; {rival}: at least {cost:.3f}" for rival, cost in self.rivals),
         ]
-        lines += [self._line("instead", endpoint_id, row, cost) for endpoint_id, cost, row in self.rivals]
         return "\n".join(lines)
 
-    @staticmethod
-    def _line(role: str, endpoint_id: str, row: Sequence[float], cost: float) -> str:
-        loads = "".join(f"{math.log(squared) / (2 * KAPPA):8.3f}" for squared in row)
-        return f"{role} {endpoint_id:<14} {loads} {cost:8.3f}"
+
+class Decisions:
+    """The last few ten thousand decisions by connection: two generations, the older dropped whole."""
+
+    def __init__(self) -> None:
+        self.recent: dict[str, tuple[object, ...]] = {}
+        self._older: dict[str, tuple[object, ...]] = {}
+
+    def turn(self) -> None:
+        """Begin a new generation when this one is full."""
+        if len(self.recent) >= KEPT_MIN:
+            self.recent, self._older = {}, self.recent
+
+    def find(self, connection_id: str) -> Decision | None:
+        """The decision about a connection, None where it is forgotten."""
+        fields = self.recent.get(connection_id) or self._older.get(connection_id)
+        return None if fields is None else Decision(*fields)  # type: ignore[arg-type]  # kept as plain tuples: faster

@@ -66,10 +66,11 @@ class Pricing:
         load, newcomer, scale = outlook.present, outlook.newcomer, outlook.scale
         own = newcomer[:, None] * scale * settings.pickers  # each sees only its own part of what is placed
         price = fitness.squared_prices(load + self._offset * newcomer[:, None] * scale + self._penalty)
-        slots = np.where(takes_part, headroom_slots(load, newcomer, scale, settings.threshold), 0)
-        to_max = np.where(takes_part, headroom_slots(load, newcomer, scale, settings.load_max), 0)
-        if settings.overload == "place":
-            paced = np.where(takes_part, UNLIMITED, 0)
+        sure = outlook.sure, outlook.sure_newcomer, scale
+        slots = np.where(takes_part, headroom_slots(*sure, settings.threshold), 0)
+        to_max = np.where(takes_part, headroom_slots(*sure, settings.load_max), 0)
+        if settings.overload == "place":  # the price alone decides: a threshold could only make a choice worse
+            slots, paced = np.where(takes_part, UNLIMITED, 0), np.zeros(len(ids), np.int64)
         else:
             paced = self._pace.allow(to_max.astype(np.float64), taken, slots > 0, dt_s)
         slots, paced = _share(slots, paced, room, settings.pickers)

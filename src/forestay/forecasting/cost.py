@@ -35,13 +35,13 @@ class Cost:
     Attributes:
         theta: load per connection by cost bucket, then load-seconds per accept, shape (costs + 1,), at scale 1.
         scale: one over capacity, geometric mean 1 over the endpoints that report, shape (endpoints,).
-        known: True once a report told the cost level.
+        certain: part of theta that is sure, in [0.1, 1]: one less its relative standard deviation.
     """
 
     def __init__(self, endpoints: int = 0) -> None:
         self.theta: FloatArray = np.append(np.full(COSTS, 0.01), 0.0)
         self.scale: FloatArray = np.ones(endpoints)
-        self.known = False
+        self.certain = 0.1
         self._declared: FloatArray = np.full(endpoints, np.nan)  # capacities
         self._gram: FloatArray = np.zeros((COSTS + 1, COSTS + 1))
         self._moment: FloatArray = np.zeros(COSTS + 1)
@@ -117,9 +117,8 @@ class Cost:
         self._unit_sum = self._unit_sum * decay + connections
         if connections <= 0 or self._load_sum <= 0:
             return
-        self.known = True
         if self._ticks % 5 == 0 or self._ticks < 20:
-            self._solve_theta(self._load_sum / self._unit_sum)
+            self._solve_theta(self._load_sum / self._unit_sum, x[:COSTS, ok].sum(1))
             self._solve_scale(ok)
 
     def _learn_differences(
@@ -154,8 +153,8 @@ class Cost:
         ):
             moments[rows] = moments[rows] * keep + value
 
-    def _solve_theta(self, level: float) -> None:
-        """Posterior mean of theta under a random walk around `level`."""
+    def _solve_theta(self, level: float, counts: FloatArray) -> None:
+        """Posterior mean of theta under a random walk around `level`, and how sure the mean over `counts` is."""
         walk = np.zeros((COSTS, COSTS + 1))
         index = np.arange(COSTS - 1)
         walk[index, index], walk[index, index + 1] = -1.0, 1.0
@@ -167,7 +166,11 @@ class Cost:
         b = self._moment / self._noise + walk.T @ (precision * target)
         a[ACCEPTS, ACCEPTS] += (0.5 * level) ** -2
         floor = np.append(np.full(COSTS, 0.02 * level), 0.0)
-        self.theta = np.maximum(np.linalg.solve(a, b), floor)
+        covariance = np.linalg.inv(a)
+        self.theta = np.maximum(covariance @ b, floor)
+        mix = counts / counts.sum()
+        sd = math.sqrt(max(float(mix @ covariance[:COSTS, :COSTS] @ mix), 0.0))
+        self.certain = min(max(1.0 - sd / float(mix @ self.theta[:COSTS]), 0.1), 1.0)
 
     def _prior_scale(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of what is believed of each scale before any report."""

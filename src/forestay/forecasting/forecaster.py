@@ -205,12 +205,15 @@ class Forecaster:
         if remember:
             self.residual.remember(staying, self._sample, now_s)
             self.ensemble.remember(base, expected, load, known, self._sample, now_s)
+        newcomer = structural.newcomer(survival, cost)
         return Outlook(
             present=present,
+            sure=np.where(known, load + cost.certain * (present - load), present),
             expected=expected,
             spread=spread(expected),
             errors=self.ensemble.calibration.quantiles,
-            newcomer=structural.newcomer(survival, cost),
+            newcomer=newcomer,
+            sure_newcomer=newcomer * cost.certain,
             staying=survival.from_birth(HORIZONS_S),
             arriving=arriving,
             scale=cost.scale.copy(),

@@ -11,10 +11,12 @@ class Outlook:
 
     Attributes:
         present: load of present connections and background, arrivals left out, shape (H, n).
+        sure: `present` as far as it is sure, shape (H, n): near the last report while connections' cost is a guess.
         expected: expected reports, shape (H, n).
         spread: scale of the expected reports' error, shape (H, n).
         errors: quantiles of that error over `spread`, shape (H, levels).
         newcomer: load of one connection accepted now, at scale 1, shape (H,).
+        sure_newcomer: the part of it that is sure; limits are drawn by the sure parts, lest a guess refuses anybody.
         staying: P(a connection accepted now is still open), shape (H,).
         arriving: load of all coming connections together at scale 1, shape (H,).
         scale: one over capacity, shape (n,).
@@ -22,10 +24,12 @@ class Outlook:
     """
 
     present: FloatArray
+    sure: FloatArray
     expected: FloatArray
     spread: FloatArray
     errors: FloatArray
     newcomer: FloatArray
+    sure_newcomer: FloatArray
     staying: FloatArray
     arriving: FloatArray
     scale: FloatArray

@@ -66,7 +66,6 @@ class Waiting:
 
     connection_id: str
     deadline_s: float
-    hint: str
     zone: str
     prefer: str | None
     exclude: frozenset[str]

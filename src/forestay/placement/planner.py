@@ -11,7 +11,6 @@ short arrays; the rest stay in arrays until the cheapest of them is reached.
 
 import copy
 import heapq
-import random
 from collections.abc import Container, MutableSequence, Sequence
 from itertools import repeat
 from math import sqrt
@@ -53,7 +52,7 @@ class Planner:
         self._seen = np.zeros(len(self._base), np.int64)  # placements that _price contains
         self._limits = (table.slots.copy(), table.slots + table.paced)
         self._wide = False  # True once nobody has slots left: the paced ones count as well
-        self._ties = random.Random(seed)
+        self._seed = seed * 0x9E3779B1
         self._rows: dict[int, list[float]] = {}  # squared prices of the hot slots
         self._rebuild()
 
@@ -129,10 +128,14 @@ class Planner:
         """Placements on `slot` since the table was made, by all pickers."""
         return int(self._own[slot] + sum(column[slot] for column in self._others) - self._base[slot])
 
-    def rivals(self) -> list[tuple[int, float]]:
-        """The cheapest slots at the top of the heap and their prices (lower bounds), for explanations."""
-        value = self._value
-        return [(slot, cost) for cost, _, slot in self._heap[:3] if value[slot] == cost]
+    def cheapest(self) -> list[tuple[float, int, int]]:
+        """The top of the heap as (price, tie, slot), for explanations: prices are lower bounds."""
+        return self._heap[:3]
+
+    def last_cost(self, slot: int) -> float:
+        """Price of `slot` when it was last looked at, without looking again."""
+        value = self._value.get(slot, -1.0)
+        return value if value >= 0 else self.cost(slot)
 
     def row(self, slot: int) -> Sequence[float]:
         """Squared price of `slot` per horizon point; a row is replaced, never changed, so it may be kept."""
@@ -151,6 +154,10 @@ class Planner:
         part._rows = {}
         part._rebuild()
         return part
+
+    def _tie(self, slot: int) -> int:
+        """Order among equal prices: a permutation of the slots that depends on the seed (multiplicative hashing)."""
+        return ((slot + 1) * 0x9E3779B1 ^ self._seed) & 0xFFFFFFFF
 
     def _cost(self, row: Sequence[float]) -> float:
         cost: float = sum(map(mul, self._weight, map(sqrt, map(add, row, self._level))))
@@ -171,7 +178,7 @@ class Planner:
             self._value[slot] = -1.0  # no entry
             return
         cost = self._value[slot] = self._cost(row)
-        heapq.heapreplace(self._heap, (cost, self._ties.random(), slot))
+        heapq.heapreplace(self._heap, (cost, self._tie(slot), slot))
 
     def _follow(self, slot: int) -> None:
         """Bring any slot up to the counters, wherever it is in the heap."""
@@ -184,7 +191,7 @@ class Planner:
     def _push(self, slot: int) -> None:
         if self._hot_seen[slot] < self._hot_limit[slot]:
             cost = self._value[slot] = self._cost(self._rows[slot])
-            heapq.heappush(self._heap, (cost, self._ties.random(), slot))
+            heapq.heappush(self._heap, (cost, self._tie(slot), slot))
         else:
             self._value[slot] = -1.0  # no entry
 
@@ -214,11 +221,11 @@ class Planner:
         cost[placed >= self._limits[self._wide]] = np.inf
         self._bound = np.inf
         if len(cost) > HOT:
-            nearest = np.argpartition(cost, HOT)[: HOT + 1]
-            self._bound = float(cost[nearest].max())
-            cheap = nearest[cost[nearest] < self._bound]
-            if not cheap.size:  # all equal: any of them will do
-                cheap = nearest[np.isfinite(cost[nearest])]
+            nearest = np.argpartition(cost, HOT)
+            # Nobody outside the lists is cheaper, but for the rounding in which arrays and lists differ.
+            self._bound = float(cost[nearest[HOT]]) * (1 + 1e-9)
+            cheap = nearest[:HOT]
+            cheap = cheap[np.isfinite(cost[cheap])]
         else:
             cheap = np.flatnonzero(np.isfinite(cost))
         self._rows = {}
@@ -230,8 +237,7 @@ class Planner:
         slots = cheap.tolist()
         self._warm(slots)
         self._value.update(zip(slots, map(self._cost, map(self._rows.__getitem__, slots)), strict=True))
-        ties = self._ties.random
-        self._heap = [(self._value[slot], ties(), slot) for slot in slots]
+        self._heap = [(self._value[slot], self._tie(slot), slot) for slot in slots]
         heapq.heapify(self._heap)
 
     def _warm(self, slots: list[int]) -> None:
