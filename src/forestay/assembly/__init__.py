@@ -2,7 +2,7 @@
 
 import asyncio
 
-from forestay.assembly.process import Reload, serve
+from forestay.assembly.serving import Reload, serve
 from forestay.settings import Configuration
 
 __all__ = ["run", "serve"]

@@ -11,6 +11,7 @@ from forestay.assembly.blobs import WriteBehindBlobs
 from forestay.assembly.listening import listener_specs
 from forestay.assembly.relay import ClusterRelay
 from forestay.assembly.supervision import Supervisor
+from forestay.control.clock import SYSTEM_CLOCK
 from forestay.control.connections import AccessLog
 from forestay.control.discovery import DnsDiscovery
 from forestay.control.health import HealthChecker, HealthRule
@@ -73,7 +74,7 @@ class RunningCluster:
         blobs = WriteBehindBlobs(registry)
         await blobs.preload(balancer_key(name), operator_key(name))
         relay = ClusterRelay(name, listener_specs(name, settings), runtime_dir)
-        balancer, _ = restore_balancer(blobs, name, settings.balancer, seed, asyncio.get_running_loop().time())
+        balancer, _ = restore_balancer(blobs, name, settings.balancer, seed, SYSTEM_CLOCK.now_s())
         loop = ClusterLoop(
             name,
             balancer,
@@ -127,9 +128,7 @@ class RunningCluster:
             InvalidInput: a new listener's address is taken; nothing has changed.
         """
         old = self._settings
-        specs = listener_specs(self.loop.name, settings)
-        if specs != listener_specs(self.loop.name, old):
-            await self._relay.reconfigure(specs)
+        await self._relay.reconfigure(listener_specs(self.loop.name, settings))
         self._settings = settings
         self.loop.endpoints.replace("config", endpoints_of(settings), self.loop.clock.now_s())
         if settings.health != old.health:

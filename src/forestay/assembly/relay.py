@@ -12,6 +12,7 @@ from forestay.assembly.listening import check_free
 from forestay.control.ports import ConnectionSink
 from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.plane import RelayPlane
+from forestay.model.errors import ForestayError
 from forestay.model.plan import Plan
 
 
@@ -24,14 +25,13 @@ class ClusterRelay:
         self._specs = list(specs)
         self._sink: ConnectionSink | None = None
         self._plan: Plan | None = None
-        self._plane = self._make()
+        self._plane: RelayPlane | None = None
         self._changing = asyncio.Lock()
 
     async def start(self, sink: ConnectionSink) -> None:
         """See `DataPlane`."""
         self._sink = sink
-        if self._plane is not None:
-            await self._plane.start(sink)
+        self._plane = await self._started(sink)
 
     def publish(self, plan: Plan) -> None:
         """See `DataPlane`."""
@@ -65,26 +65,27 @@ class ClusterRelay:
         """Serve these listeners from now on; connections of a listener that is gone may finish.
 
         Raises:
-            InvalidInput: an address is taken; nothing has changed.
+            ForestayError: an address is taken, or a worker does not come up; the listeners are those of before.
         """
+        assert self._sink is not None, "start() first"
         async with self._changing:
-            bound = {(spec.host, spec.port) for spec in self._specs}
+            before, drain_s = self._specs, self.drain_s
+            if list(specs) == before:
+                return
+            bound = {(spec.host, spec.port) for spec in before}
             for spec in specs:
                 if (spec.host, spec.port) not in bound:
                     check_free(spec)
-            longest_drain_s = self.drain_s
-            self._specs = list(specs)
             plane, self._plane = self._plane, None
-            if plane is not None and not specs:
-                await plane.stop(longest_drain_s)
-            elif plane is not None:
-                await plane.detach()
-            successor = self._make()
-            if successor is not None and self._sink is not None:
-                if self._plan is not None:
-                    successor.publish(self._plan)
-                await successor.start(self._sink)
-            self._plane = successor
+            if plane is not None:
+                await (plane.detach() if specs else plane.stop(drain_s))
+            self._specs = list(specs)
+            try:
+                self._plane = await self._started(self._sink)
+            except ForestayError:
+                self._specs = before
+                self._plane = await self._started(self._sink)
+                raise
 
     @property
     def drain_s(self) -> float:
@@ -105,5 +106,12 @@ class ClusterRelay:
         """See `RelayPlane.worker_restarts`."""
         return self._plane.worker_restarts if self._plane is not None else 0
 
-    def _make(self) -> RelayPlane | None:
-        return RelayPlane(self._cluster, self._specs, self._runtime_dir) if self._specs else None
+    async def _started(self, sink: ConnectionSink) -> RelayPlane | None:
+        """A plane for the listeners of now, with the last plan; where it does not start, it has cleaned up."""
+        if not self._specs:
+            return None
+        plane = RelayPlane(self._cluster, self._specs, self._runtime_dir)
+        if self._plan is not None:
+            plane.publish(self._plan)
+        await plane.start(sink)
+        return plane
