@@ -5,7 +5,7 @@ from rich.console import Console
 
 from forestay.demo.scenario import FULL
 from forestay.demo.status import EndpointStatus
-from forestay.demo.view import Moment, ServerState, ServerView, View, bar
+from forestay.demo.view import Moment, ServerState, ServerView, View, bar, screen
 
 STATES: tuple[ServerState, ...] = ("up", "up", "down", "job")
 
@@ -42,6 +42,15 @@ def test_a_terminal_shows_bars_states_and_what_was_foretold() -> None:
     for word in ("forecast", "burst", "50%", "80%", "40%", "killed", "background job", "nothing new", "321 ms"):
         assert word in text
     assert "█" in text
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_every_row_of_the_table_fits_into_a_line(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(screen(moment(), console.width))
+    rows = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]  # a StringIO, as made above
+    assert [row.split()[0] for row in rows[3:7]] == ["a", "b", "c", "d"]
+    assert all("50%" in row and "80%" in row and "40%" in row for row in rows[3:7])
 
 
 def test_elsewhere_there_is_a_plain_line_every_five_seconds() -> None:

@@ -14,8 +14,10 @@ from rich.text import Text
 from forestay.demo.scenario import ServerSpec
 from forestay.demo.status import HORIZON_S, EndpointStatus
 
-BAR_WIDTH = 22
-"""Cells of a bar whose full length is load 1."""
+BAR_WIDTH, BAR_WIDTH_NARROW = 22, 9
+"""Cells of a bar whose full length is load 1, on a terminal of at least `WIDE` columns and on a narrower one."""
+
+WIDE = 106
 
 LINE_EVERY_S = 5.0
 """Seconds between lines where there is no terminal."""
@@ -88,28 +90,29 @@ class View:
     def show(self, moment: Moment) -> None:
         """Put a moment on the screen."""
         if self._live is not None:
-            self._live.update(screen(moment), refresh=True)
+            self._live.update(screen(moment, self._console.width), refresh=True)
         elif moment.t_s >= self._next_line_s:
             self._console.print(line(moment), highlight=False, soft_wrap=True)
             self._next_line_s = moment.t_s + LINE_EVERY_S
 
 
-def screen(moment: Moment) -> RenderableType:
-    """The moment as a table."""
+def screen(moment: Moment, width: int) -> RenderableType:
+    """The moment as a table, for a terminal of `width` columns."""
+    bar_width = BAR_WIDTH if width >= WIDE else BAR_WIDTH_NARROW
     head = Text.assemble(
         (f" {moment.policy} ", "bold reverse"),
         f"  run {moment.number} of {moment.policies}   second {max(0.0, moment.t_s):.0f} of {moment.length_s:.0f}   ",
         (moment.phase, "bold"),
     )
     rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("server", "cores", "load now", f"in {HORIZON_S} s", f"{HORIZON_S} s ago it said", "open", ""):
+    for title in ("server", "cores", "load now", f"in {HORIZON_S} s", "foretold", "open", ""):
         rows.add_column(title, justify="right" if title in ("cores", "open") else "left", header_style="dim")
     for server in moment.servers:
         rows.add_row(
             server.spec.name,
             f"{server.spec.budget:.2f}",
-            bar(server.status.load),
-            bar(server.status.predicted),
+            bar(server.status.load, bar_width),
+            bar(server.status.predicted, bar_width),
             percent(server.foretold),
             str(server.status.connections),
             _state(server),
@@ -124,7 +127,7 @@ def screen(moment: Moment) -> RenderableType:
     progress = ProgressBar(
         total=moment.policies * moment.length_s,
         completed=(moment.number - 1) * moment.length_s + min(max(0.0, moment.t_s), moment.length_s),
-        width=80,
+        width=min(80, width),
     )
     return Group(head, Text(), rows, Text(), foot, progress)
 
@@ -144,13 +147,13 @@ def line(moment: Moment) -> str:
     )
 
 
-def bar(load: float | None) -> Text:
+def bar(load: float | None, width: int = BAR_WIDTH) -> Text:
     """A load as a bar and a number: green under 70 %, yellow under 95 %, red from there."""
     if load is None:
         return Text("-", style="dim")
     colour = "green" if load < 0.70 else "yellow" if load < 0.95 else "red"
-    filled = min(BAR_WIDTH, round(BAR_WIDTH * load))
-    return Text.assemble(("█" * filled, colour), ("·" * (BAR_WIDTH - filled), "dim"), f" {percent(load):>5}")
+    filled = min(width, round(width * load))
+    return Text.assemble(("█" * filled, colour), ("·" * (width - filled), "dim"), f" {percent(load):>5}")
 
 
 def percent(load: float | None) -> str:
