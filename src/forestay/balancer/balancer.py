@@ -6,8 +6,9 @@ that a clock that jumps back stops time for a while and breaks nothing.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from forestay.model.event import Event
 from forestay.model.horizons import HORIZONS, HORIZONS_S
 from forestay.model.load import LoadReport
 from forestay.model.outlook import Outlook
-from forestay.model.plan import BoolArray, FloatArray, Forecast, IntArray, Plan, Table, Verdict
+from forestay.model.plan import BoolArray, Forecast, IntArray, Plan, Table, Verdict
 from forestay.placement.admission import ClientRates, Queue, Waiting
 from forestay.placement.fitness import KAPPA
 from forestay.placement.planner import Planner
@@ -53,16 +54,16 @@ class Balancer:
         self._names: dict[int, str] = {}  # and back
         self._reserved: dict[str, tuple[int, float]] = {}  # admitted: id -> endpoint slot, when
         self._decisions = Decisions()
-        self._placed: list[int] = []  # cumulative placements by endpoint slot
-        self._placed_then: IntArray = np.zeros(0, np.int64)  # when the table was made
+        self._placed: IntArray = np.zeros(0, np.int64)  # cumulative placements by endpoint slot
+        self._placed_then: IntArray = self._placed  # when the table was made
         self._priced_s = -math.inf
         self._changed = False  # the endpoints, since the table was made
-        self._scale: list[float] = []
+        self._scale: Sequence[float] = ()
         self._spare = 0  # places left until the next table, more or less: newcomers pass the queue while all fit
         self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon
         nothing, limits = np.zeros((0, HORIZONS)), np.zeros(0, np.int64)
         self._table = Table((), nothing, nothing, np.full(HORIZONS, 1 / HORIZONS), np.zeros(HORIZONS), limits, limits)
-        self._planner = Planner(self._table, self._placed)
+        self._planner = Planner(self._table, self._placed.data)
         self._zone_planners: dict[str, Planner] = {}
 
     # ---- endpoints
@@ -335,9 +336,8 @@ class Balancer:
         size = self._roster.grow()
         self._forecaster.resize(size)
         self._pricing.resize(size)
-        more = size - len(self._placed)
-        self._placed += [0] * more
-        self._placed_then = np.append(self._placed_then, np.zeros(more, np.int64))
+        more = np.zeros(size - len(self._placed), np.int64)
+        self._placed, self._placed_then = np.append(self._placed, more), np.append(self._placed_then, more)
 
     def _planners(self) -> Iterable[Planner]:
         return (self._planner, *self._zone_planners.values())
@@ -423,7 +423,7 @@ class Balancer:
         reserved = np.zeros(roster.size, np.int64)
         for slot, _ in self._reserved.values():
             reserved[slot] += 1
-        placed = np.array(self._placed, np.int64)
+        placed = self._placed.copy()
         room = roster.connections_max - counts
         fallbacks = set()
         if (known & takes_part).any():
@@ -437,11 +437,11 @@ class Balancer:
             self._remaining = []
             if takes_part.any():
                 fallbacks.add("telemetry_missing")
-        self._scale = outlook.scale.tolist()
+        self._scale = cast("memoryview[float]", outlook.scale.data)
         self._spare = int((self._table.slots + self._table.paced).sum())
         self._placed_then, self._priced_s, self._changed = placed, now_s, False
         self._seed += 1
-        self._planner = Planner(self._table, self._placed, base=placed - reserved, seed=self._seed)
+        self._planner = Planner(self._table, self._placed.data, base=placed - reserved, seed=self._seed)
         self._zone_planners = {}
         return frozenset(fallbacks)
 
@@ -456,15 +456,10 @@ class Balancer:
         slots = self._roster.slots()
         ids = self._roster.ids
         return Forecast(
-            endpoint_ids=tuple(ids[slot] for slot in slots.tolist()),
+            endpoint_ids=tuple(map(ids.__getitem__, slots.tolist())),
             horizons_s=HORIZONS_S,
-            mean=_rows(outlook.expected, slots),
+            mean=outlook.expected[:, slots].T,
             errors=outlook.errors,
             levels=LEVELS,
-            spread=_rows(outlook.spread, slots),
+            spread=outlook.spread[:, slots].T,
         )
-
-
-def _rows(matrix: FloatArray, slots: IntArray) -> FloatArray:
-    """Columns of a (horizons, slots) matrix as rows, shape (slots, horizons)."""
-    return np.ascontiguousarray(matrix[:, slots].T)

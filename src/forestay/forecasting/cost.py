@@ -26,6 +26,8 @@ BACKGROUND_SD = 0.05
 """Prior: an endpoint's own constant background is about this much load."""
 DECLARED_SD = 0.05
 """A declared capacity is trusted to about 5 %."""
+POOLED_MAX = 1000
+"""Endpoints, roughly, from whose reports theta is learned."""
 ACCEPTS = COSTS  # the row of X and theta that counts accepts
 
 
@@ -138,10 +140,12 @@ class Cost:
         rho = min(max(self._lagged / self._square, 0.0), 0.97)
         innovation = residual - rho * last_residual
         self._noise += 0.02 * (float(innovation @ innovation) / len(rows) + 1e-7 - self._noise)
-        dx = (x[:, rows] - rho * self._last_x[:, rows]) * self.scale[rows]
         dy = load[rows] - rho * self._last_y[rows]
+        part = slice(None, None, 1 + len(rows) // POOLED_MAX)  # theta is common to all: some hundred endpoints teach it
+        some = rows[part]
+        dx = (x[:, some] - rho * self._last_x[:, some]) * self.scale[some]
         self._gram = self._gram * keep + dx @ dx.T
-        self._moment = self._moment * keep + dx @ dy
+        self._moment = self._moment * keep + dx @ dy[part]
         du = (unit - rho * last_unit)[rows]
         one = 1.0 - rho
         for moments, value in (

@@ -16,6 +16,8 @@ from forestay.model.plan import BoolArray, FloatArray
 
 KAPPA = 6.0
 """Steepness: .1 more load costs 1.8 times as much. Between 4 and 8 outcomes hardly differ."""
+SAMPLED_MAX = 1000
+"""Endpoints, roughly, that the level is computed from."""
 LOAD_CAP = 3.0
 """Loads are priced no higher: exp(2 * 6 * 3) is still far from overflow after thousands of placements."""
 SPACING_S: FloatArray = np.append(HORIZONS_S[1:], HORIZONS_S[-1]) - np.insert(HORIZONS_S[:-1], 0, 0.0) + 0.5
@@ -36,8 +38,11 @@ def fill_level(load: FloatArray, capacity: FloatArray, arriving: FloatArray) -> 
     total = float(capacity.sum())
     if total <= 0:
         return np.zeros(len(arriving))
-    taking = capacity > 0
+    taking = np.flatnonzero(capacity > 0)
+    taking = taking[:: 1 + len(taking) // SAMPLED_MAX]  # of thousands, some tell the level to within their spread
     load, capacity = load[:, taking], capacity[taking]
+    arriving = arriving * (float(capacity.sum()) / total)
+    total = float(capacity.sum())
     # Newton from above on a convex, piecewise linear function: monotone, and exact after a few steps.
     level = load.max(1) + arriving / total
     for _ in range(50):

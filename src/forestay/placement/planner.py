@@ -38,7 +38,7 @@ class Planner:
     def __init__(
         self,
         table: Table,
-        own: MutableSequence[int],
+        own: "MutableSequence[int] | memoryview[int]",
         others: Sequence[Sequence[int]] = (),
         base: Sequence[int] | IntArray | None = None,
         seed: int = 0,
@@ -113,12 +113,17 @@ class Planner:
             factors: what its squared price is multiplied by, per horizon point.
             room: connections it may take more than before.
         """
-        self._rows[slot] = list(map(mul, self.row(slot), factors))
-        if room:
-            for limit in self._limits:
-                limit[slot] += room
+        for limit in self._limits if room else ():
+            limit[slot] += room
+        if slot in self._rows:
             self._hot_limit[slot] += room
-        self._push(slot)
+            self._rows[slot] = list(map(mul, self._rows[slot], factors))
+            self._push(slot)
+            return
+        price = list(map(mul, self._price[slot].tolist(), factors))
+        self._price[slot] = price
+        if self._cost(price) < self._bound:  # it may be the cheapest now
+            self._follow(slot)
 
     def cost(self, slot: int) -> float:
         """Price of one more connection on `slot`, by all placements known so far."""
