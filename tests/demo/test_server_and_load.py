@@ -29,7 +29,7 @@ def test_under_overload_the_server_keeps_to_its_budget_and_latency_grows_with_th
     # 20 messages/s of 10 ms are 0.2 cores, on a budget of 0.1.
     arrivals = [Arrival(t_s=0.05 * i, duration_s=3.0, messages_per_s=5.0, cost_ms=10.0) for i in range(4)]
     books = Books()
-    with Children(tmp_path) as children:
+    with Children(tmp_path, str(tmp_path)) as children:
         server = FleetServer(children, ServerSpec("a", budget), tmp_path)
         start_at_s = math.ceil(time.monotonic())  # where servers begin a sample
         asyncio.run(replay(arrivals, server.endpoint_id, start_at_s, length_s, 0, books))
@@ -57,7 +57,7 @@ def test_clients_of_a_killed_server_come_back_and_lose_no_message(tmp_path: Path
         await asyncio.to_thread(server.back)
         await replaying
 
-    with Children(tmp_path) as children:
+    with Children(tmp_path, str(tmp_path)) as children:
         asyncio.run(story(FleetServer(children, ServerSpec("a", 1.0), tmp_path)))
     assert books.cut == 5
     assert len(books.connects) == 10
@@ -67,7 +67,7 @@ def test_clients_of_a_killed_server_come_back_and_lose_no_message(tmp_path: Path
 
 
 def test_the_background_job_asks_for_its_share_of_the_budget(tmp_path: Path) -> None:
-    with Children(tmp_path) as children:
+    with Children(tmp_path, str(tmp_path)) as children:
         server = FleetServer(children, ServerSpec("a", 0.4, has_job=True), tmp_path)
         start_at_s = time.monotonic()
         assert httpx.get(f"http://{server.endpoint_id}/healthz", trust_env=False).text == "ok\n"

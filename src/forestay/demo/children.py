@@ -5,6 +5,7 @@ child that ends when nobody asked it to is a `ChildFailed` with the tail of its 
 """
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -108,10 +109,17 @@ class Child:
 
 
 class Children:
-    """All of them; a context manager that leaves none behind."""
+    """All of them; a context manager that leaves none behind.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for their logs.
+        mark: what the command line of every process shows that they start themselves and may leave behind: a directory
+            that no other run has. Relay workers outlive their control process on purpose, also when it crashes.
+    """
+
+    def __init__(self, directory: Path, mark: str) -> None:
         self._directory = directory
+        self._mark = mark
         self._children: list[Child] = []
 
     def __enter__(self) -> "Children":
@@ -141,10 +149,8 @@ class Children:
         return ChildFailed("\n".join([what, *tails]))
 
     def stop(self) -> None:
-        """End all, the latest first, and whatever they started themselves."""
-        running = [child for child in reversed(self._children) if child.process.poll() is None]
-        # Relay workers outlive a control process on purpose; here nothing may stay.
-        descendants = [process for child in running for process in _descendants(child.pid)]
+        """End all, and whatever they started that names `mark` in its command line."""
+        running = [child for child in self._children if child.process.poll() is None]
         for child in running:
             child.expected_to_end = True
             child.process.send_signal(signal.SIGTERM)
@@ -154,20 +160,20 @@ class Children:
                 child.process.wait(max(0.0, deadline_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
-        _, alive = psutil.wait_procs(descendants, timeout=max(0.0, deadline_s - time.monotonic()))
-        for process in alive:
+        _, stubborn = psutil.wait_procs(self._marked(), timeout=max(0.0, deadline_s - time.monotonic()))
+        for process in stubborn:
             process.kill()
-        psutil.wait_procs(alive, timeout=STOP_S)
+        psutil.wait_procs(stubborn, timeout=STOP_S)
         self._children.clear()
+
+    def _marked(self) -> list[psutil.Process]:
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if process.pid != os.getpid() and any(self._mark in part for part in process.info["cmdline"] or ())
+        ]
 
 
 def _end_with_the_demo() -> None:
     """Between fork and exec: have the kernel send SIGTERM when the demo dies, even by SIGKILL."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []

@@ -47,7 +47,7 @@ def run_policy(
     """
     directory.mkdir(parents=True)
     # Not under `directory`: the path of a Unix socket is at most 108 bytes long.
-    with tempfile.TemporaryDirectory(prefix="forestay-") as runtime, Children(directory) as children:
+    with tempfile.TemporaryDirectory(prefix="forestay-") as runtime, Children(directory, runtime) as children:
         servers = {spec.name: FleetServer(children, spec, directory) for spec in scenario.servers}
         forestay = Forestay(children, policy, list(servers.values()), directory, Path(runtime), seed)
         for server in servers.values():
