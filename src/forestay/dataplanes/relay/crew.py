@@ -133,6 +133,11 @@ class Crew:
             await self._wait(lambda: not self.members, KILL_GRACE_S)
         self._leave()
 
+    def abandon(self) -> None:
+        """A start failed: end the workers that this process started, leave the others alone."""
+        self._give_up([member for member in self.members.values() if member.process and member.process.is_child])
+        self.detach()
+
     def detach(self) -> None:
         """Leave all workers running, for the next control process."""
         self._stopping = True

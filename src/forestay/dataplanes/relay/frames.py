@@ -9,7 +9,7 @@ import functools
 import hashlib
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -62,7 +62,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes) -> Generator[tuple[int, bytes], None, None]:
         """Kind and payload of every frame that is complete by now.
 
         Raises:

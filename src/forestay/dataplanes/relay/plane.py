@@ -72,7 +72,8 @@ class RelayPlane:
         Raises:
             AlreadyRunning: if another control process does.
             InvalidInput: if an address cannot be bound.
-            forestay.dataplanes.relay.crew.WorkerFailed: if a worker does not come up.
+            forestay.dataplanes.relay.crew.WorkerFailed: if a worker does not come up. In all these cases workers of an
+                earlier life go on, and those that were just started are ended.
         """
         self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = self._take_lock()
@@ -84,7 +85,8 @@ class RelayPlane:
         try:
             await self._crew.start()
         except BaseException:
-            await self.stop(0.0)
+            self._crew.abandon()
+            self._release()
             raise
         self._write()
         self._resolver = asyncio.get_running_loop().create_task(self._resolve())

@@ -34,6 +34,11 @@ class WorkerProcess:
         self._pidfd: int | None = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
 
+    @property
+    def is_child(self) -> bool:
+        """Whether this process started it."""
+        return self._child is not None
+
     def terminate(self) -> None:
         """Ask it to drain."""
         self._signal(signal.SIGTERM)
@@ -59,6 +64,9 @@ class WorkerProcess:
     def _ended(self) -> None:
         if self._child is not None:
             self._child.wait()
+        else:  # perhaps a child after all: of a plane that this process had before
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, os.WNOHANG)
         self.forget()
         self._on_exit()
 
