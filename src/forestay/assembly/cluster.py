@@ -137,7 +137,8 @@ class RunningCluster:
             await self._replace_scrape(settings.scrape)
         if settings.dns != old.dns:
             await self._replace_dns(settings.dns)
-        return ["balancer"] if settings.balancer != old.balancer else []
+        self.loop.balancer.configure(settings.balancer)
+        return ["balancer.reservation_s"] if settings.balancer.reservation_s != old.balancer.reservation_s else []
 
     async def upgrade(self) -> None:
         """Replace the relay's workers by successors that run the code of now."""

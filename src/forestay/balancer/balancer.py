@@ -66,6 +66,13 @@ class Balancer:
         self._planner = Planner(self._table, self._placed.data)
         self._zone_planners: dict[str, Planner] = {}
 
+    def configure(self, settings: BalancerSettings) -> None:
+        """Take other settings: limits and prices from the next tick on, the rest at once; nothing learned is lost."""
+        self.settings = settings
+        self._pricing.configure(settings)
+        self._queue.size_max = settings.queue_max
+        self._clients.configure(settings.client_rate_per_s, settings.client_burst)
+
     # ---- endpoints
 
     def add_endpoint(
@@ -256,6 +263,7 @@ class Balancer:
             del self._reserved[connection_id]  # placed and counted
         else:
             self._release(connection_id)
+            self._note_pick(connection_id, slot, now_s)
             self._placed[slot] += 1
         connection = self._forecaster.opened(slot, now_s)
         self._connections[connection_id] = connection
@@ -397,6 +405,15 @@ class Balancer:
         self._spare -= 1
         self._reserved[connection_id] = (slot, now_s)
         return Verdict("admit", connection_id, endpoint_id, reason)
+
+    def _note_pick(self, connection_id: str, slot: int, now_s: float) -> None:
+        """Remember why a data plane picked `slot` from the table, as far as can be told afterwards."""
+        planner, ids = self._planner, self._table.endpoint_ids
+        if self._changed or slot >= len(ids):  # adopted before the first tick, or newer than the table
+            return
+        rivals = [(ids[other], cost) for cost, _, other in planner.cheapest() if other != slot]
+        cost, row = planner.last_cost(slot), planner.row(slot)
+        self._decisions.recent[connection_id] = (now_s, ids[slot], "picked by a data plane", cost, row, rivals)
 
     def _release(self, connection_id: str) -> bool:
         """Take back a reservation; False where there is none."""

@@ -24,10 +24,15 @@ class Pricing:
     """
 
     def __init__(self, settings: BalancerSettings, offset: float) -> None:
-        self._settings = settings
-        self._offset = offset * settings.pickers if settings.pickers > 1 else 0.0
+        self._phase = offset
+        self.configure(settings)
         self._penalty: FloatArray = np.zeros(0)
         self._pace = Pace()
+
+    def configure(self, settings: BalancerSettings) -> None:
+        """Take other settings; penalties and paces stay."""
+        self._settings = settings
+        self._offset = self._phase * settings.pickers if settings.pickers > 1 else 0.0
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoints."""

@@ -72,11 +72,15 @@ class Waiting:
 
 
 class Queue:
-    """Connections that wait for an endpoint, first come first served; bounded."""
+    """Connections that wait for an endpoint, first come first served; bounded.
+
+    Attributes:
+        size_max: one more is not taken; those that wait already may stay when it falls.
+    """
 
     def __init__(self, size_max: int) -> None:
         self._waiting: OrderedDict[str, Waiting] = OrderedDict()
-        self._size_max = size_max
+        self.size_max = size_max
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -91,7 +95,7 @@ class Queue:
         """Queue one, False where the queue is full. Asking again keeps the place in the queue."""
         if waiting.connection_id in self._waiting:
             return True
-        if len(self._waiting) >= self._size_max:
+        if len(self._waiting) >= self.size_max:
             return False
         self._waiting[waiting.connection_id] = waiting
         return True
@@ -107,8 +111,12 @@ class ClientRates:
     CLIENTS_MAX = 100_000
 
     def __init__(self, rate_per_s: float, burst: int) -> None:
-        self._rate_per_s, self._burst = rate_per_s, float(burst)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+        self.configure(rate_per_s, burst)
+
+    def configure(self, rate_per_s: float, burst: int) -> None:
+        """Take another rate; buckets keep their tokens, up to the new burst."""
+        self._rate_per_s, self._burst = rate_per_s, float(burst)
 
     def take(self, client: str, now_s: float) -> float:
         """Take a token: 0, or the seconds until there will be one."""
