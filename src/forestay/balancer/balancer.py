@@ -6,7 +6,8 @@ that a clock that jumps back stops time for a while and breaks nothing.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -16,6 +17,7 @@ from forestay.balancer.explanation import Decisions
 from forestay.balancer.pricing import PENALTY, Pricing
 from forestay.balancer.roster import Roster
 from forestay.balancer.settings import BalancerSettings
+from forestay.balancer.snapshot import KeptEndpoint, Snapshot
 from forestay.forecasting.calibration import LEVELS
 from forestay.forecasting.forecaster import Forecaster
 from forestay.model.errors import InvalidInput, UnknownConnection
@@ -249,9 +251,10 @@ class Balancer:
         """A connection is established.
 
         Legal without `place` (adopted, or placed by another picker). Open already on this endpoint: nothing happens; on
-        another: it has moved. Raises UnknownEndpoint.
+        another: it has moved. `now_s` may lie before the latest time seen, for a connection that is adopted with the
+        age that it has; adopt the oldest first. Raises UnknownEndpoint.
         """
-        now_s = self._clock(now_s)
+        self._clock(now_s)
         slot = self._roster.find(endpoint_id)
         self._queue.remove(connection_id)
         open_slot = self._connections.get(connection_id)
@@ -333,6 +336,68 @@ class Balancer:
         if decision is None:
             raise UnknownConnection(connection_id)
         return decision.words(connection_id, self.settings.threshold)
+
+    @property
+    def connections(self) -> KeysView[str]:
+        """Ids of the open connections."""
+        return self._connections.keys()
+
+    def snapshot(self) -> bytes:
+        """Everything that a restart should not forget: what was learned, endpoints, open connections, events.
+
+        Waiting and reserved connections are not in it: their askers do not survive either.
+        """
+        roster, population, now_s = self._roster, self._forecaster.population, self._now_s
+        slots = roster.slots()
+        index = np.zeros(roster.size, np.int64)
+        index[slots] = np.arange(len(slots))
+        connections = population.in_order()
+        capacities = self._forecaster.cost.declared
+        kept = Snapshot(
+            endpoints=tuple(
+                KeptEndpoint(roster.ids[slot], roster.zones[slot], capacities(slot)) for slot in slots.tolist()
+            ),
+            connections=tuple(map(self._names.__getitem__, connections.tolist())),
+            owners=index[population.owners(connections)],
+            opened_s=population.opened_at(connections) - now_s,
+            events=tuple(
+                replace(event, starts_s=event.starts_s - now_s, ends_s=event.ends_s - now_s)
+                for event in self._forecaster.arrivals.events
+            ),
+            learned=self._forecaster.state(slots),
+            roster=roster.state(slots) | {"at_s": roster.at_s[slots] - now_s},
+        )
+        return kept.pack()
+
+    @classmethod
+    def restore(
+        cls, data: bytes, settings: BalancerSettings | None = None, seed: int = 0, now_s: float = 0.0
+    ) -> "Balancer":
+        """A balancer that goes on from a snapshot, as if no time had passed since.
+
+        Args:
+            data: from `snapshot`.
+            settings: may differ from those of the snapshot.
+            seed: as for a new balancer.
+            now_s: this moment on this life's clock.
+
+        Raises:
+            InvalidInput: if the data are damaged or of another version.
+        """
+        kept = Snapshot.unpack(data)
+        balancer = cls(settings, seed)
+        for endpoint in kept.endpoints:
+            balancer.add_endpoint(endpoint.id, now_s, endpoint.capacity, endpoint.zone)
+        balancer._forecaster.adopt(kept.learned)
+        balancer._roster.adopt(kept.roster | {"at_s": kept.roster["at_s"] + now_s})
+        for connection_id, owner, opened_s in zip(
+            kept.connections, kept.owners.tolist(), (kept.opened_s + now_s).tolist(), strict=True
+        ):
+            balancer.opened(connection_id, kept.endpoints[owner].id, opened_s)
+        for event in kept.events:
+            balancer.announce(replace(event, starts_s=event.starts_s + now_s, ends_s=event.ends_s + now_s), now_s)
+        balancer._forecaster.begin(now_s)
+        return balancer
 
     # ---- inside
 

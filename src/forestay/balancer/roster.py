@@ -7,9 +7,11 @@ and goes to a newcomer only when nothing else is free.
 
 import math
 from collections import OrderedDict
+from typing import ClassVar
 
 import numpy as np
 
+from forestay.forecasting.learned import Learned
 from forestay.model.errors import UnknownEndpoint
 from forestay.model.load import LoadReport
 from forestay.model.plan import BoolArray, FloatArray, IntArray
@@ -20,12 +22,19 @@ RESTING_MAX = 64
 """Slots of removed endpoints that wait for their return."""
 
 
-class Roster:
+class Roster(Learned):
     """Slots, what the operator and the health checks say, and the last report of each.
 
     Attributes:
         size: slots, free ones included.
     """
+
+    PER_ENDPOINT: ClassVar = {
+        **dict.fromkeys(("healthy", "draining", "present", "fresh", "load", "memory"), 0.0),
+        "connections_max": math.inf,
+        "at_s": -math.inf,
+    }
+    LEARNED = ("connections_max", "healthy", "draining", "load", "memory", "at_s")
 
     def __init__(self) -> None:
         self.size = 0
@@ -79,12 +88,7 @@ class Roster:
         self.ids += [""] * more
         self.zones += [""] * more
         self._free += range(size - 1, self.size - 1, -1)
-        for name in ("healthy", "draining", "present", "fresh"):
-            setattr(self, name, np.append(getattr(self, name), np.zeros(more, bool)))
-        for name in ("load", "memory"):
-            setattr(self, name, np.append(getattr(self, name), np.zeros(more)))
-        self.connections_max = np.append(self.connections_max, np.full(more, np.inf))
-        self.at_s = np.append(self.at_s, np.full(more, -np.inf))
+        self.resize(size)
         self.size = size
         return size
 

@@ -4,8 +4,11 @@ The cluster's rate is one exponentially weighted mean: pooled over endpoints it 
 true rate, and no model of the series does better at these horizons. Announced events multiply it.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
+from forestay.forecasting.learned import Learned
 from forestay.model.event import Event
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.plan import FloatArray
@@ -17,21 +20,20 @@ SHARE_PER_S = 0.03
 EVENTS_MAX = 1000
 
 
-class Arrivals:
+class Arrivals(Learned):
     """Cluster arrival rate ahead and each endpoint's share of it.
 
     Attributes:
         rate_per_s: arrivals a second, as if no event were on.
     """
 
+    PER_ENDPOINT: ClassVar = {"_recent": 0.0}
+    LEARNED = ("rate_per_s", "_recent")
+
     def __init__(self, endpoints: int = 0) -> None:
         self.rate_per_s = 0.0
         self._recent: FloatArray = np.zeros(endpoints)
         self._events: dict[str, Event] = {}
-
-    def resize(self, endpoints: int) -> None:
-        """Make room for more endpoints."""
-        self._recent = np.append(self._recent, np.zeros(endpoints - len(self._recent)))
 
     def forget(self, endpoint: int) -> None:
         """The slot belongs to another endpoint now."""

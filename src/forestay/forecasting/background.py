@@ -5,8 +5,11 @@ believed, because autocorrelation alone finds periods in noise. The forecast is 
 periods at the same phase.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
+from forestay.forecasting.learned import Learned
 from forestay.model.plan import BoolArray, FloatArray, IntArray
 
 MEMORY = 900
@@ -25,13 +28,17 @@ BELIEVED = 0.05
 """Gates under this are treated as closed."""
 
 
-class Periodicity:
+class Periodicity(Learned):
     """Ring of residuals, and the period of each endpoint.
 
     Attributes:
         gate: how far each endpoint's period is believed, in [0, 1], shape (endpoints,).
         period: rounds, 0 for none, shape (endpoints,).
     """
+
+    PER_ENDPOINT: ClassVar = dict.fromkeys(
+        ("period", "gate", "_proposed", "_variance", "_error", "_ring", "_since"), 0.0
+    )
 
     def __init__(self, endpoints: int = 0) -> None:
         self.period: IntArray = np.zeros(endpoints, np.int64)
@@ -43,14 +50,6 @@ class Periodicity:
         self._since: IntArray = np.zeros(endpoints, np.int64)  # rounds that are an endpoint's own
         self._round = 0
         self._next = 0  # endpoint to be searched next
-
-    def resize(self, endpoints: int) -> None:
-        """Make room for more endpoints."""
-        more = endpoints - len(self.gate)
-        self.period, self._since = (np.append(a, np.zeros(more, np.int64)) for a in (self.period, self._since))
-        self.gate, self._proposed = (np.append(a, np.zeros(more)) for a in (self.gate, self._proposed))
-        self._variance, self._error = (np.append(a, np.zeros(more)) for a in (self._variance, self._error))
-        self._ring = np.pad(self._ring, ((0, 0), (0, more)))
 
     def forget(self, endpoint: int) -> None:
         """The endpoint starts anew: its past says nothing about it."""

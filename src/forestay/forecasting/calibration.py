@@ -8,6 +8,7 @@ from collections import deque
 
 import numpy as np
 
+from forestay.forecasting.learned import Learned
 from forestay.model.horizons import HORIZONS
 from forestay.model.plan import FloatArray
 
@@ -28,12 +29,14 @@ def spread(load: FloatArray) -> FloatArray:
     return scale
 
 
-class Calibration:
+class Calibration(Learned):
     """Recent errors per horizon.
 
     Attributes:
         quantiles: of error over `spread`, shape (horizons, levels).
     """
+
+    LEARNED = ("quantiles",)
 
     def __init__(self) -> None:
         self.quantiles: FloatArray = np.tile(np.interp(LEVELS, [0.0, 0.5, 1.0], [-0.2, 0.0, 0.2]), (HORIZONS, 1))

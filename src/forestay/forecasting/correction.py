@@ -7,6 +7,7 @@ shrinks levels to zero loses even to the last value.
 
 import numpy as np
 
+from forestay.forecasting.learned import Learned
 from forestay.forecasting.past import Past
 from forestay.model.horizons import HORIZONS, HORIZONS_S
 from forestay.model.plan import BoolArray, FloatArray
@@ -17,7 +18,7 @@ SAMPLE = 256
 """Endpoints learned from. The weights are common to all; more endpoints only make the tick dearer."""
 
 
-class OnlineRidge:
+class OnlineRidge(Learned):
     """Correction of a base forecast: truth ~ base + features . weights.
 
     Args:
@@ -27,6 +28,8 @@ class OnlineRidge:
     Attributes:
         weights: shape (horizons, features).
     """
+
+    LEARNED = ("weights", "_gram", "_moment", "_variance", "_rounds")
 
     def __init__(self, prior: FloatArray, strength: float) -> None:
         features = len(prior)

@@ -11,11 +11,13 @@ connections from the very first report, so that a placement is never thought to 
 """
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from forestay.forecasting.ages import COST_MID_S, COSTS
+from forestay.forecasting.learned import Learned
 from forestay.model.plan import BoolArray, FloatArray
 
 HALF_LIFE_S = 400.0
@@ -31,7 +33,7 @@ POOLED_MAX = 1000
 ACCEPTS = COSTS  # the row of X and theta that counts accepts
 
 
-class Cost:
+class Cost(Learned):
     """Learned theta and scale.
 
     Attributes:
@@ -39,6 +41,16 @@ class Cost:
         scale: one over capacity, geometric mean 1 over the endpoints that report, shape (endpoints,).
         certain: part of theta that is sure, in [0.1, 1]: one less its relative standard deviation.
     """
+
+    PER_ENDPOINT: ClassVar = {
+        "scale": 1.0,
+        "_declared": math.nan,
+        **dict.fromkeys(("_xx", "_x", "_one", "_xy", "_y", "_last_x", "_last_y", "_last_ok"), 0.0),
+    }
+    LEARNED = (
+        *("theta", "scale", "certain", "_gram", "_moment", "_load_sum", "_unit_sum", "_square", "_lagged", "_noise"),
+        *("_scale_sd", "_xx", "_x", "_one", "_xy", "_y", "_ticks"),
+    )
 
     def __init__(self, endpoints: int = 0) -> None:
         self.theta: FloatArray = np.append(np.full(COSTS, 0.01), 0.0)
@@ -59,20 +71,15 @@ class Cost:
         self._last_ok: BoolArray = np.zeros(endpoints, bool)
         self._ticks = 0
 
-    def resize(self, endpoints: int) -> None:
-        """Make room for more endpoints."""
-        more = endpoints - len(self.scale)
-        self.scale = np.append(self.scale, np.ones(more))
-        self._declared = np.append(self._declared, np.full(more, np.nan))
-        for name in ("_xx", "_x", "_one", "_xy", "_y", "_last_y"):
-            setattr(self, name, np.append(getattr(self, name), np.zeros(more)))
-        self._last_x = np.pad(self._last_x, ((0, 0), (0, more)))
-        self._last_ok = np.append(self._last_ok, np.zeros(more, bool))
-
     def declare(self, endpoint: int, capacity: float | None) -> None:
         """Take the operator's word for an endpoint's size; None: learn it."""
         self._declared[endpoint] = math.nan if capacity is None else capacity
         self.scale[endpoint] = self._prior_scale()[0][endpoint]
+
+    def declared(self, endpoint: int) -> float | None:
+        """The operator's word for an endpoint's size, None where it is learned."""
+        capacity = float(self._declared[endpoint])
+        return None if math.isnan(capacity) else capacity
 
     def forget(self, endpoint: int) -> None:
         """The slot belongs to another endpoint now."""

@@ -4,10 +4,13 @@ Fixed share (Herbster and Warmuth 1998) on squared error, per horizon. Ours diff
 value's running loss, so that the learning rate has the same meaning at every load and horizon.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from forestay.forecasting.calibration import Calibration, spread
 from forestay.forecasting.correction import OnlineRidge
+from forestay.forecasting.learned import Learned
 from forestay.forecasting.past import Past
 from forestay.model.horizons import HORIZONS, HORIZONS_S
 from forestay.model.plan import BoolArray, FloatArray, IntArray
@@ -22,13 +25,16 @@ MEMORIES = (0.5, 0.1, 0.03)
 STRENGTH = 60.0
 
 
-class Ensemble:
+class Ensemble(Learned):
     """Forecast of what reports will say.
 
     Attributes:
         weights: of each expert per horizon, shape (experts, horizons), columns sum to 1.
         calibration: quantiles of the combined forecast's errors.
     """
+
+    PER_ENDPOINT: ClassVar = dict.fromkeys(("_means", "_seen"), 0.0)
+    LEARNED = ("weights", "calibration", "_means", "_seen", "_ridge", "_loss")
 
     def __init__(self, endpoints: int = 0) -> None:
         self.weights: FloatArray = np.tile(np.array([[0.4], [0.2], [0.4]]), (1, HORIZONS))
@@ -38,12 +44,6 @@ class Ensemble:
         self._ridge = OnlineRidge(np.zeros(1 + len(MEMORIES)), STRENGTH)
         self._loss: FloatArray = np.full(HORIZONS, 1e-4)  # of the last value, running
         self._past: Past[tuple[FloatArray, FloatArray, BoolArray]] = Past()
-
-    def resize(self, endpoints: int) -> None:
-        """Make room for more endpoints."""
-        more = endpoints - len(self._seen)
-        self._means = np.pad(self._means, ((0, 0), (0, more)))
-        self._seen = np.append(self._seen, np.zeros(more, bool))
 
     def forget(self, endpoint: int) -> None:
         """The endpoint starts anew."""

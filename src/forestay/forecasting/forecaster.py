@@ -5,7 +5,7 @@ what the next reports will say, arrivals included, which is what people and aler
 """
 
 from array import array
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from forestay.forecasting.calibration import spread
 from forestay.forecasting.correction import SAMPLE
 from forestay.forecasting.cost import ACCEPTS, Cost
 from forestay.forecasting.ensemble import Ensemble
+from forestay.forecasting.learned import Learned
 from forestay.forecasting.population import Population
 from forestay.forecasting.residual import Residual
 from forestay.forecasting.survival import YOUNG_S, Survival
@@ -29,8 +30,11 @@ MASS_CLOSE = 0.5
 MASS_CLOSE_MIN = 8
 
 
-class Forecaster:
+class Forecaster(Learned):
     """Everything that is learned about one cluster, by endpoint slot."""
+
+    PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_counts_before"), 0.0)
+    LEARNED = ("survival", "cost", "arrivals", "residual", "ensemble", "_delay_s")
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.population = Population()
@@ -54,13 +58,11 @@ class Forecaster:
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoint slots."""
+        super().resize(endpoints)
         for part in (self.population, self.cost, self.arrivals, self.residual, self.ensemble):
             part.resize(endpoints)
-        more = endpoints - self._endpoints
         self._endpoints = endpoints
-        self._opens, self._area = (np.append(a, np.zeros(more)) for a in (self._opens, self._area))
         self._view()
-        self._counts_before = np.pad(self._counts_before, ((0, 0), (0, more)))
         self._window.clear()
 
     def forget(self, endpoint: int) -> None:
@@ -73,6 +75,13 @@ class Forecaster:
         """The endpoint begins anew: what was left over of its load before means nothing now."""
         self.residual.forget(endpoint)
         self.ensemble.forget(endpoint)
+
+    def begin(self, now_s: float) -> None:
+        """Start the time of the next tick's interval here: everything before it was restored, not observed."""
+        self.population.advance(now_s)
+        self._counts_before = self.population.counts.copy()
+        self._opens[:] = self._area[:] = 0.0
+        self._now_s = now_s
 
     def opened(self, endpoint: int, now_s: float) -> int:
         """A connection opened; returns its slot in the population."""

@@ -6,23 +6,26 @@ touched once per edge in its life, however many are open.
 """
 
 from bisect import bisect_left
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from forestay.forecasting.ages import AGE_EDGES_S, AGES
+from forestay.forecasting.learned import Learned
 from forestay.model.plan import FloatArray, IntArray
 
 _FREE = -1
 
 
-class Population:
+class Population(Learned):
     """Slots of connections and their log.
 
     Attributes:
         counts: open connections, shape (ages, endpoints), as of the last `advance` plus later opens and closes.
     """
+
+    PER_ENDPOINT: ClassVar = {"counts": 0.0}
 
     def __init__(self, endpoints: int = 0) -> None:
         self.counts: FloatArray = np.zeros((AGES, endpoints))
@@ -40,10 +43,6 @@ class Population:
 
     def __len__(self) -> int:
         return len(self._owner) - len(self._free)
-
-    def resize(self, endpoints: int) -> None:
-        """Make room for more endpoints."""
-        self.counts = np.pad(self.counts, ((0, 0), (0, endpoints - self.counts.shape[1])))
 
     def open(self, endpoint: int, at_s: float) -> int:
         """A connection opens; returns its slot. Times that step back are taken as the latest time seen."""
@@ -77,10 +76,9 @@ class Population:
 
     def on_endpoint(self, endpoint: int) -> list[int]:
         """Connection slots of one endpoint, oldest first. A scan."""
-        log = self._log[: self._end]
-        live = self._position[log] == np.arange(self._end)
-        slots: list[int] = log[live & (self._owner[log] == endpoint)].tolist()
-        return slots
+        slots = self.in_order()
+        mine: list[int] = slots[self._owner[slots] == endpoint].tolist()
+        return mine
 
     def advance(self, now_s: float) -> None:
         """Move every connection to the bucket of its age at `now_s`."""
@@ -105,6 +103,16 @@ class Population:
         live = self._position[self._log[start : self._end]] == np.arange(start, self._end)
         ages: FloatArray = np.maximum(now_s - self._log_time[start : self._end][live], 0.0)
         return ages
+
+    def in_order(self) -> IntArray:
+        """Slots of all open connections by time of opening, shape (connections,)."""
+        log = self._log[: self._end]
+        slots: IntArray = log[self._position[log] == np.arange(self._end)].astype(np.int64)
+        return slots
+
+    def owners(self, slots: IntArray) -> IntArray:
+        """Endpoints of connections, by slot."""
+        return self._owner[slots].astype(np.int64)
 
     def opened_at(self, slots: IntArray) -> FloatArray:
         """When connections opened, seconds, by slot."""

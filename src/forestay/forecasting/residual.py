@@ -5,10 +5,13 @@ what wanders by itself; a pooled ridge on exponentially weighted means, with and
 which.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from forestay.forecasting.background import Periodicity
 from forestay.forecasting.correction import OnlineRidge
+from forestay.forecasting.learned import Learned
 from forestay.model.horizons import HORIZONS, HORIZONS_S
 from forestay.model.plan import BoolArray, FloatArray, IntArray
 
@@ -19,8 +22,11 @@ PRIOR = np.array([0.05, 0.25, 0.4, 0.2, 0.0, 0.0])
 STRENGTH = 60.0
 
 
-class Residual:
+class Residual(Learned):
     """Forecast of the residual at every horizon."""
+
+    PER_ENDPOINT: ClassVar = dict.fromkeys(("_means", "_raw", "_previous", "_seen"), 0.0)
+    LEARNED = ("_means", "_raw", "_previous", "_seen", "_ridge")
 
     def __init__(self, endpoints: int = 0) -> None:
         self.periodicity = Periodicity(endpoints)
@@ -32,11 +38,8 @@ class Residual:
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoints."""
-        more = endpoints - len(self._previous)
+        super().resize(endpoints)
         self.periodicity.resize(endpoints)
-        self._means = np.pad(self._means, ((0, 0), (0, more)))
-        self._raw, self._previous = (np.append(a, np.zeros(more)) for a in (self._raw, self._previous))
-        self._seen = np.append(self._seen, np.zeros(more, bool))
 
     def forget(self, endpoint: int) -> None:
         """The endpoint starts anew."""

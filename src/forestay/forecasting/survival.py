@@ -7,6 +7,7 @@ estimator in buckets, exponentially forgotten. Where an age has seen few closes,
 import numpy as np
 
 from forestay.forecasting.ages import AGE_EDGES_S, AGE_MID_S, AGES
+from forestay.forecasting.learned import Learned
 from forestay.model.plan import FloatArray, IntArray
 
 HALF_LIFE_S = 900.0
@@ -19,8 +20,10 @@ _NEIGHBOURS: FloatArray = np.exp(-np.abs(np.subtract.outer(np.arange(AGES), np.a
 _YOUNG = int(np.searchsorted(AGE_EDGES_S, 3.0))  # buckets narrower than a few ticks: exposure is counted exactly
 
 
-class Survival:
+class Survival(Learned):
     """P(still open), pooled over endpoints."""
+
+    LEARNED = ("closes", "exposure_s", "_cumulative")
 
     def __init__(self) -> None:
         self.closes: FloatArray = np.zeros(AGES)

@@ -1,0 +1,107 @@
+"""What a balancer knows, as bytes: what it learned, its endpoints, open connections and announced events.
+
+The bytes are a numpy archive without pickles. Moments are kept relative to the time of the snapshot: clocks of two
+lives of a process have nothing in common.
+"""
+
+import io
+import json
+import zipfile
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from forestay.forecasting.learned import State
+from forestay.model.errors import InvalidInput
+from forestay.model.event import Event
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEndpoint:
+    """One endpoint as it was declared."""
+
+    id: str
+    zone: str
+    capacity: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The parts of a snapshot; times are seconds before (negative) or after the moment it was taken.
+
+    Attributes:
+        endpoints: in the order of the states' endpoint axis.
+        connections: ids of the open connections, oldest first.
+        owners: index into `endpoints` of each, shape (connections,).
+        opened_s: when each opened, shape (connections,).
+        events: announced events.
+        learned: state of the forecaster.
+        roster: state of the roster, its times included.
+    """
+
+    endpoints: tuple[KeptEndpoint, ...]
+    connections: tuple[str, ...]
+    owners: np.typing.NDArray[np.int64]
+    opened_s: np.typing.NDArray[np.float64]
+    events: tuple[Event, ...]
+    learned: State
+    roster: State
+
+    def pack(self) -> bytes:
+        """To bytes."""
+        header = {
+            "format": FORMAT,
+            "endpoints": [astuple(endpoint) for endpoint in self.endpoints],
+            "connections": self.connections,
+            "events": [astuple(event) for event in self.events],
+        }
+        arrays: State = {
+            "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+            "owners": self.owners,
+            "opened_s": self.opened_s,
+            **{f"learned/{name}": array for name, array in self.learned.items()},
+            **{f"roster/{name}": array for name, array in self.roster.items()},
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Snapshot":
+        """From bytes.
+
+        Raises:
+            InvalidInput: if they are damaged or of another version.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            header = json.loads(arrays.pop("header").tobytes())
+            if header["format"] != FORMAT:
+                raise InvalidInput(f"snapshot has format {header['format']}, not {FORMAT}: start without it")
+            snapshot = cls(
+                endpoints=tuple(KeptEndpoint(*fields) for fields in header["endpoints"]),
+                connections=tuple(header["connections"]),
+                owners=arrays.pop("owners"),
+                opened_s=arrays.pop("opened_s"),
+                events=tuple(Event(*fields) for fields in header["events"]),
+                learned=_below("learned/", arrays),
+                roster=_below("roster/", arrays),
+            )
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"snapshot is damaged ({error}): start without it") from error
+        count = len(snapshot.connections)
+        inside = snapshot.owners.size == 0 or (
+            snapshot.owners.min() >= 0 and snapshot.owners.max() < len(snapshot.endpoints)
+        )
+        if snapshot.owners.shape != (count,) or snapshot.opened_s.shape != (count,) or not inside:
+            raise InvalidInput("snapshot is damaged (connections without endpoints): start without it")
+        return snapshot
+
+
+def _below(prefix: str, arrays: State) -> State:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
