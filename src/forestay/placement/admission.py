@@ -118,10 +118,6 @@ class ClientRates:
         """Take another rate; buckets keep their tokens, up to the new burst."""
         self._rate_per_s, self._burst = rate_per_s, float(burst)
 
-    def configure(self, rate_per_s: float, burst: int) -> None:
-        """Take another rate; what is in the buckets stays."""
-        self._rate_per_s, self._burst = rate_per_s, float(burst)
-
     def take(self, client: str, now_s: float) -> float:
         """Take a token: 0, or the seconds until there will be one."""
         if self._rate_per_s <= 0 or not client:
