@@ -75,3 +75,14 @@ async def test_a_reload_gives_endpoints_their_new_attributes(cluster: RunningClu
     )
     await cluster.reload(changed)
     assert cluster.loop.endpoints.get(dead).endpoint.zone == "b"
+
+
+async def test_a_reload_changes_the_threshold_without_forgetting(cluster: RunningCluster, dead: str) -> None:
+    balancer = cluster.loop.balancer
+    assert await cluster.reload(settings(dead, balancer={"threshold": 0.5})) == []
+    assert cluster.loop.balancer is balancer
+    assert balancer.settings.threshold == 0.5
+
+
+async def test_a_reload_names_what_needs_a_restart(cluster: RunningCluster, dead: str) -> None:
+    assert await cluster.reload(settings(dead, balancer={"reservation_s": 5.0})) == ["balancer.reservation_s"]

@@ -45,6 +45,19 @@ async def test_without_a_file_connections_are_spread_over_the_servers(tmp_path: 
         assert await forestay.wait() == 0
 
 
+async def test_a_relayed_connection_can_be_explained(tmp_path: Path) -> None:
+    async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
+        address = (await forestay.serving())["chat/public"]
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"one")
+        assert await reader.read(100) == b"a:one"
+        connection = (await forestay.connections("chat"))[0]
+        answer = await forestay.api(f"/v1/clusters/chat/connections/{connection}/explain")
+        assert f"{connection} was placed on {a.address}" in answer["explanation"]
+        writer.close()
+
+
 async def test_sigterm_lets_connections_finish_and_accepts_nothing_new(tmp_path: Path) -> None:
     async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
         host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
