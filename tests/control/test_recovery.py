@@ -66,6 +66,23 @@ def test_what_the_balancer_learned_is_restored() -> None:
     assert remembers
 
 
+async def test_what_only_the_snapshot_remembers_is_forgotten() -> None:
+    store, balancer = MemoryStore(), Balancer()
+    balancer.add_endpoint("no-longer-configured:1", 0.0)
+    balancer.add_endpoint(A, 0.0)
+    balancer.opened("closed while nobody looked", A, 0.0)
+    registry = Registry(store, "chat")
+    await registry.start()
+    loop = ClusterLoop("chat", balancer, registry)
+    loop.endpoints.replace("config", [Endpoint(A)], loop.clock.now_s())
+    await loop.start()
+    assert list(balancer.endpoints) == [A]
+    assert list(balancer.connections) == []
+    assert loop.plan is not None
+    assert list(loop.plan.pool) == [A]
+    await registry.close()
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"version": 2}', b'{"version": 1, "endpoints": [1]}'])
 def test_an_operator_state_of_another_form_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):

@@ -338,6 +338,11 @@ class Balancer:
         return decision.words(connection_id, self.settings.threshold)
 
     @property
+    def endpoints(self) -> KeysView[str]:
+        """Ids of the endpoints, whatever their state."""
+        return self._roster.slot.keys()
+
+    @property
     def connections(self) -> KeysView[str]:
         """Ids of the open connections."""
         return self._connections.keys()

@@ -106,13 +106,14 @@ class ConnectionLedger:
         clients knows about direct placements, so those stay.
         """
         now_s = self._clock.now_s()
-        for endpoint_id in endpoint_ids:
-            for connection in list(self._store.on_endpoint(endpoint_id)):
-                self._counts.connections["adopted"] += 1
-                self.open[endpoint_id] += 1
-                if _is_direct(connection):
-                    self._store.register(connection)
-                self._tell_opened(connection, now_s)
+        adopted = [connection for endpoint_id in endpoint_ids for connection in self._store.on_endpoint(endpoint_id)]
+        adopted.sort(key=lambda connection: connection.opened_at)  # the balancer learns their ages
+        for connection in adopted:
+            self._counts.connections["adopted"] += 1
+            self.open[connection.endpoint_id] += 1
+            if _is_direct(connection):
+                self._store.register(connection)
+            self._tell_opened(connection, min(now_s, self._clock.monotonic(connection.opened_at)))
 
     def forget_unconfirmed(self) -> None:
         """Close what was adopted and no data plane has named since: its worker died while nobody looked."""

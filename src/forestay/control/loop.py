@@ -168,6 +168,7 @@ class ClusterLoop:
         now_s = self.clock.now_s()
         self._recover(now_s)
         self.connections.adopt([state.endpoint.id for state in self.endpoints])
+        self._forget_what_is_gone(now_s)
         self.tick(now_s)
         for plane in self._planes:
             await plane.start(self)
@@ -257,6 +258,14 @@ class ClusterLoop:
             if event.ends_at > self.clock.wall_s():
                 self.events.announce(event)
         self._operator_revision = self._revision_now()
+
+    def _forget_what_is_gone(self, now_s: float) -> None:
+        """A snapshot is older than configuration and registry: what the restored balancer alone remembers is gone."""
+        live = {connection.id for connection in self.connections}
+        for connection_id in [each for each in self.balancer.connections if each not in live]:
+            self.balancer.closed(connection_id, now_s)
+        for endpoint_id in [each for each in self.balancer.endpoints if each not in self.endpoints]:
+            self.balancer.remove_endpoint(endpoint_id, now_s)
 
     def _save_snapshot(self) -> None:
         """Keep what was learned for the next life of the process."""
