@@ -1,10 +1,12 @@
 """A store with a fault that a test turns on and off."""
 
+import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forestay.registries.memory import MemoryStore
-from forestay.registries.store import COMMIT_TIMEOUT_S, Guard, Indeterminate, Operation, Unavailable
+from forestay.registries.store import COMMIT_TIMEOUT_S, Guard, Indeterminate, Operation, StoreCaps, Unavailable
 
 
 class FaultyStore(MemoryStore):
@@ -15,7 +17,9 @@ class FaultyStore(MemoryStore):
         flaky: refuses commits and loses replies at random, a quarter of them each.
         loses_replies: of this many commits to come: applied, but the caller is not told.
         commits_left: before it goes away for good; None: it never does.
+        held: commits wait until it is set.
         commits: applied so far.
+        operations_max: in one commit.
     """
 
     def __init__(self) -> None:
@@ -24,11 +28,20 @@ class FaultyStore(MemoryStore):
         self.flaky: random.Random | None = None
         self.loses_replies = 0
         self.commits_left: int | None = None
+        self.held = asyncio.Event()
+        self.held.set()
         self.commits = 0
+        self.operations_max = super().caps.operations_max
+
+    @property
+    def caps(self) -> StoreCaps:
+        """See `Store.caps`."""
+        return replace(super().caps, operations_max=self.operations_max)
 
     async def commit(
         self, operations: Sequence[Operation], guards: Sequence[Guard] = (), *, timeout_s: float = COMMIT_TIMEOUT_S
     ) -> int:
+        await self.held.wait()
         if self.away or self.commits_left == 0:
             raise Unavailable("away")
         luck = self.flaky.random() if self.flaky else 1.0

@@ -11,6 +11,7 @@ import pytest
 from forestay.control.ports import ConnectionStore
 from forestay.model.connection import Connection
 from forestay.model.errors import InvalidInput
+from forestay.registries import registry as registry_module
 from forestay.registries.memory import MemoryStore
 from forestay.registries.registry import Registry
 from forestay.registries.sqlite import SqliteStore
@@ -137,6 +138,20 @@ async def test_while_the_store_is_away_everything_goes_on_and_is_written_when_it
         assert health.retries > 0
     async with running(store) as registry:
         assert len(registry.recovered()) == 49
+
+
+async def test_a_store_that_is_slow_without_failing_is_degraded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "LAG_S_MAX", 0.02)
+    store = FaultyStore()
+    async with running(store) as registry:
+        store.held.clear()
+        registry.register(connection(1))
+        assert registry.health().mode == "normal"
+        await until(lambda: registry.health().mode == "degraded")
+        assert (registry.health().error, registry.health().pending) == ("", 1)
+        store.held.set()
+        await registry.flush()
+        assert registry.health().mode == "normal"
 
 
 async def test_an_outage_of_any_length_leaves_no_more_pending_than_the_connections_known_and_open() -> None:

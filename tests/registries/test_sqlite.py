@@ -198,6 +198,19 @@ async def test_many_concurrent_commits_are_grouped_and_all_applied_once(tmp_path
         assert len((await store.read(b"k/")).items) == 1000
 
 
+async def test_closing_answers_everyone_who_still_waits(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "registry.db")
+    waiting = [asyncio.create_task(store.commit([Put(b"k/%04d" % n, b"")], timeout_s=30.0)) for n in range(600)]
+    reading = [asyncio.create_task(store.read(b"k/")) for _ in range(10)]
+    await asyncio.sleep(0)  # they have asked, and more of them than the queue holds
+    await store.close()
+    async with asyncio.timeout(10.0):
+        answers = await asyncio.gather(*waiting, *reading, return_exceptions=True)
+    assert all(not isinstance(answer, BaseException) or isinstance(answer, Unavailable) for answer in answers)
+    assert any(isinstance(answer, int) for answer in answers)
+    assert isinstance(answers[-1], Unavailable)
+
+
 async def test_the_file_does_not_grow_when_as_much_is_deleted_as_is_put(tmp_path: Path) -> None:
     path = tmp_path / "registry.db"
     async with opened(path) as store:

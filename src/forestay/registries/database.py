@@ -140,10 +140,12 @@ class Database:
             self._connection.execute("UPDATE revision SET last = ?", (revision,))
             ending = True
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
             with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors
                 self._connection.execute("ROLLBACK")
-            raise _translate(self._path, error, ending=ending) from error
+            if isinstance(error, sqlite3.Error):
+                raise _translate(self._path, error, ending=ending) from error
+            raise
         self.revision = revision
         return results
 

@@ -75,9 +75,11 @@ class Journal:
         backlog: the index.
         interval_s: how long changes are gathered before they are written.
         written: called with the size of each batch that was written.
+        rng: for the jitter of retries.
 
     Attributes:
         generation: of the batches to come.
+        revision: of the store at the last commit.
         retries: commits repeated because the store was away.
         annihilated: opens that closed before they were written.
         failing_since_s: monotonic time since when no commit has succeeded though one was tried; None: all is well.

@@ -4,12 +4,10 @@ One dict. Reading a prefix scans it all, which is fine for the thousands of keys
 keys by the hundred).
 """
 
-import itertools
 from collections.abc import AsyncGenerator, Sequence
 
-from forestay.model.errors import InvalidInput
 from forestay.registries.history import History
-from forestay.registries.sessions import LocalSession
+from forestay.registries.sessions import TTL_S_MIN, TTL_SLACK_S, LocalSession, LocalSessions
 from forestay.registries.store import (
     COMMIT_TIMEOUT_S,
     Delete,
@@ -18,7 +16,6 @@ from forestay.registries.store import (
     Item,
     Operation,
     Put,
-    SessionLost,
     Snapshot,
     StoreCaps,
     Unavailable,
@@ -33,8 +30,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._items: dict[bytes, Item] = {}
         self._history = History(revision=0)
-        self._sessions: dict[int, LocalSession] = {}
-        self._session_ids = itertools.count(1)
+        self._sessions = LocalSessions(self._drop_session)
         self._closed = False
 
     @property
@@ -46,8 +42,8 @@ class MemoryStore:
             operations_max=128,
             value_bytes_max=512 << 10,
             commit_bytes_max=1 << 20,
-            ttl_s_min=0.05,
-            ttl_slack_s=0.5,
+            ttl_s_min=TTL_S_MIN,
+            ttl_slack_s=TTL_SLACK_S,
         )
 
     async def read(self, prefix: bytes, *, stale: bool = False) -> Snapshot:
@@ -69,9 +65,7 @@ class MemoryStore:
         for guard in guards:
             if not guard.holds(self._items.get(guard.key)):
                 raise GuardFailed(f"{guard} does not hold: read the key again")
-        for op in operations:
-            if isinstance(op, Put) and op.session and op.session not in self._sessions:
-                raise SessionLost(f"session {op.session} ended: open another and put its keys again")
+        self._sessions.check(operations)
         return self._apply(operations)
 
     def watch(self, prefix: bytes, after: int) -> AsyncGenerator[WatchBatch, None]:
@@ -81,11 +75,7 @@ class MemoryStore:
     async def session(self, ttl_s: float) -> LocalSession:
         """See `Store.session`."""
         self._check_open()
-        if not ttl_s >= self.caps.ttl_s_min:
-            raise InvalidInput(f"ttl_s = {ttl_s}: this store honours {self.caps.ttl_s_min} s and more")
-        session = LocalSession(next(self._session_ids), ttl_s, self._end_session)
-        self._sessions[session.id] = session
-        return session
+        return self._sessions.open(ttl_s)
 
     async def trim(self, through: int) -> None:
         """See `Store.trim`."""
@@ -93,8 +83,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        for session in list(self._sessions.values()):
-            await session.end()
+        await self._sessions.end_all()
         self._closed = True
         self._history.close()
 
@@ -119,8 +108,7 @@ class MemoryStore:
         self._history.publish(WatchBatch(revision, puts, deletes))
         return revision
 
-    async def _end_session(self, session_id: int) -> None:
-        del self._sessions[session_id]
+    async def _drop_session(self, session_id: int) -> None:
         keys = sorted(item.key for item in self._items.values() if item.session == session_id)
         if keys:
             self._apply([Delete(key) for key in keys])

@@ -74,7 +74,7 @@ class RegistryHealth:
 
 
 class Registry:
-    """Connections of one cluster. Implements `control.ports.ConnectionStore`; on one event loop.
+    """Connections of one cluster. Implements `control.ports.ConnectionStore`. Made on the event loop that uses it.
 
     Args:
         store: shared by any number of registries; the caller closes it after them.
@@ -178,9 +178,8 @@ class Registry:
         for connection in live:
             self.register(connection)
             alive.add(connection_key(connection.id))
-        picker = bytes.fromhex(owner)
         return self._forget_all(
-            [record for record in self._index if _picker(record[0]) == picker and record[0] not in alive]
+            [record for record in self._index if _owner(record[0]) == owner and record[0] not in alive]
         )
 
     def settle_rest(self) -> list[Connection]:
@@ -297,6 +296,6 @@ def _known_key(connection_id: str) -> bytes | None:
         return None
 
 
-def _picker(key: bytes) -> bytes:
-    """Who gave the id: two bytes, or none."""
-    return key[6:8] if len(key) == 16 else b""
+def _owner(key: bytes) -> str:
+    """Who gave the id: the picker in it, "" where there is none."""
+    return key[6:8].hex() if len(key) == 16 else ""

@@ -1,9 +1,15 @@
 """Sessions of stores that live inside one process: a timer each."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
 
-from forestay.registries.store import SessionLost
+from forestay.model.errors import InvalidInput
+from forestay.registries.store import Operation, Put, SessionLost
+
+TTL_S_MIN = 0.05
+TTL_SLACK_S = 0.5
+"""Timers fire late by as much as the event loop is busy, and the removal of the keys waits for the disk."""
 
 
 class LocalSession:
@@ -48,7 +54,45 @@ class LocalSession:
     def _expire(self) -> None:
         if not self.lost.is_set():
             self.lost.set()
-            self._dropping = self._loop.create_task(self._drop_as_coroutine())
+            self._dropping = self._loop.create_task(self._drop())
 
-    async def _drop_as_coroutine(self) -> None:
+    async def _drop(self) -> None:
         await self._drop_keys(self.id)
+
+
+class LocalSessions:
+    """All sessions of one store.
+
+    Args:
+        drop_keys: removes the keys of the session with that id; must not raise.
+    """
+
+    def __init__(self, drop_keys: Callable[[int], Awaitable[None]]) -> None:
+        self._drop_keys = drop_keys
+        self._sessions: dict[int, LocalSession] = {}  # until their keys are gone
+        self._ids = itertools.count(1)
+
+    def open(self, ttl_s: float) -> LocalSession:
+        """See `Store.session`."""
+        if not ttl_s >= TTL_S_MIN:
+            raise InvalidInput(f"ttl_s = {ttl_s}: this store honours {TTL_S_MIN} s and more")
+        session = LocalSession(next(self._ids), ttl_s, self._drop)
+        self._sessions[session.id] = session
+        return session
+
+    def check(self, operations: Sequence[Operation]) -> None:
+        """Raise `SessionLost` where an operation puts a key under a session that has ended."""
+        for op in operations:
+            if isinstance(op, Put) and op.session:
+                session = self._sessions.get(op.session)
+                if session is None or session.lost.is_set():
+                    raise SessionLost(f"session {op.session} ended: open another and put its keys again")
+
+    async def end_all(self) -> None:
+        """End every session and wait until the keys are gone."""
+        for session in list(self._sessions.values()):
+            await session.end()
+
+    async def _drop(self, session_id: int) -> None:
+        await self._drop_keys(session_id)
+        del self._sessions[session_id]

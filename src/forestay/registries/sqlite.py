@@ -8,7 +8,6 @@ Limits: one process at a time (a second is refused), watches and sessions live i
 """
 
 import asyncio
-import itertools
 import queue
 import threading
 from collections.abc import AsyncGenerator, Sequence
@@ -19,17 +18,14 @@ from typing import TypeVar
 
 import structlog
 
-from forestay.model.errors import InvalidInput
 from forestay.registries.database import Database, DropSession
 from forestay.registries.history import History
-from forestay.registries.sessions import LocalSession
+from forestay.registries.sessions import TTL_S_MIN, TTL_SLACK_S, LocalSession, LocalSessions
 from forestay.registries.store import (
     COMMIT_TIMEOUT_S,
     Guard,
     Indeterminate,
     Operation,
-    Put,
-    SessionLost,
     Snapshot,
     StoreCaps,
     StoreError,
@@ -68,11 +64,11 @@ class SqliteStore:
         self._database = database
         self._loop = loop
         self._history = History(database.revision)
-        self._sessions: dict[int, LocalSession] = {}
-        self._session_ids = itertools.count(1)
+        self._sessions = LocalSessions(self._drop_session)
         self._room = asyncio.Semaphore(QUEUE_MAX)
         self._jobs: queue.SimpleQueue[_Commit | _Read | None] = queue.SimpleQueue()
-        self._closing = False
+        self._closing = False  # nothing new from outside
+        self._stopped = False  # nothing at all: the thread takes no more jobs
         # A daemon: a process that ends without close() must not hang; whatever was not committed was not acknowledged.
         self._thread = threading.Thread(target=self._work, name="registry-sqlite", daemon=True)
         self._thread.start()
@@ -101,8 +97,8 @@ class SqliteStore:
             operations_max=128,
             value_bytes_max=512 << 10,
             commit_bytes_max=1 << 20,
-            ttl_s_min=0.05,
-            ttl_slack_s=0.5,
+            ttl_s_min=TTL_S_MIN,
+            ttl_slack_s=TTL_SLACK_S,
         )
 
     async def read(self, prefix: bytes, *, stale: bool = False) -> Snapshot:
@@ -110,7 +106,7 @@ class SqliteStore:
         self._check_open()
         await self._room.acquire()
         job = _Read(prefix)
-        self._jobs.put(job)
+        self._enqueue(job)
         return await self._wait(job.result)
 
     async def commit(
@@ -123,9 +119,7 @@ class SqliteStore:
         """See `Store.commit`."""
         self._check_open()
         check_commit(operations, guards, self.caps)
-        for op in operations:
-            if isinstance(op, Put) and op.session and op.session not in self._sessions:
-                raise SessionLost(f"session {op.session} ended: open another and put its keys again")
+        self._sessions.check(operations)
         return await self._commit(operations, guards, timeout_s)
 
     def watch(self, prefix: bytes, after: int) -> AsyncGenerator[WatchBatch, None]:
@@ -135,11 +129,7 @@ class SqliteStore:
     async def session(self, ttl_s: float) -> LocalSession:
         """See `Store.session`."""
         self._check_open()
-        if not ttl_s >= self.caps.ttl_s_min:
-            raise InvalidInput(f"ttl_s = {ttl_s}: this store honours {self.caps.ttl_s_min} s and more")
-        session = LocalSession(next(self._session_ids), ttl_s, self._end_session)
-        self._sessions[session.id] = session
-        return session
+        return self._sessions.open(ttl_s)
 
     async def trim(self, through: int) -> None:
         """See `Store.trim`."""
@@ -150,8 +140,8 @@ class SqliteStore:
         if self._closing:
             return
         self._closing = True
-        for session in list(self._sessions.values()):
-            await session.end()
+        await self._sessions.end_all()
+        self._stopped = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._history.close()
@@ -166,8 +156,15 @@ class SqliteStore:
         except TimeoutError:
             raise Unavailable(f"{QUEUE_MAX} commits have waited {timeout_s} s for the disk: is it too slow?") from None
         job = _Commit(operations, guards)
-        self._jobs.put(job)
+        self._enqueue(job)
         return await self._wait(job.result, deadline_s)
+
+    def _enqueue(self, job: _Commit | _Read) -> None:
+        """Hand a job to the thread; the caller has acquired room for it."""
+        if self._stopped:
+            self._room.release()
+            raise Unavailable("the store was closed: open it again")
+        self._jobs.put(job)
 
     async def _wait(self, result: "Future[_Result]", deadline_s: float | None = None) -> _Result:
         """The result of a job that is in the queue, or why it is not known by `deadline_s`."""
@@ -186,9 +183,8 @@ class SqliteStore:
         if not waiting.cancelled():
             waiting.exception()  # the caller may have given up: an error that nobody fetches is no news then
 
-    async def _end_session(self, session_id: int) -> None:
+    async def _drop_session(self, session_id: int) -> None:
         """Remove the keys of a session, however long the disk refuses."""
-        self._sessions.pop(session_id, None)
         while True:
             try:
                 await self._commit([DropSession(session_id)], (), COMMIT_TIMEOUT_S)
@@ -225,7 +221,7 @@ class SqliteStore:
     def _read(self, job: _Read) -> None:
         try:
             job.result.set_result(self._database.read(job.prefix))
-        except StoreError as error:
+        except Exception as error:  # also our own mistakes: the thread must go on, and the caller must hear of it
             job.result.set_exception(error)
 
     def _apply(self, group: Sequence[_Commit]) -> None:
@@ -233,11 +229,11 @@ class SqliteStore:
             return
         try:
             results = self._database.apply([(job.operations, job.guards) for job in group])
-        except StoreError as error:
+        except Exception as error:  # see `_read`
             for job in group:
                 job.result.set_exception(error)
             return
-        # Watchers first: who sees its commit return has been overtaken by no news.
+        # Before the results: a commit that has returned is in the history.
         changes = [result for result in results if isinstance(result, WatchBatch)]
         self._loop.call_soon_threadsafe(self._publish, changes)
         for job, result in zip(group, results, strict=True):
