@@ -7,7 +7,7 @@ from rich.console import Console
 
 from forestay.demo.load import Books
 from forestay.demo.records import Run, ServerSample, read_samples
-from forestay.demo.scenario import Scenario, ServerSpec
+from forestay.demo.scenario import HANDSHAKE_MS, Scenario, ServerSpec
 from forestay.demo.summary import accepts_peak, figures, percentile, table, verdict
 
 SCENARIO = Scenario(
@@ -57,6 +57,7 @@ def test_a_server_kept_from_its_budget_by_the_machine_is_told_from_one_that_had_
 def test_the_storm_is_counted_on_survivors_and_the_return_on_the_returned() -> None:
     result = figures(run(), SCENARIO)
     assert result.storm_accepts_peak == 4  # 5.1 to 6.05 lie within one second, 6.3 does not
+    assert result.storm_accept_load_peak == pytest.approx(4 * HANDSHAKE_MS / 1000 / 0.5)
     assert result.return_accepts_peak == 2  # 12.5 and 13.4
 
 

@@ -15,6 +15,7 @@ START_S = 20.0
 """Longest time to come up: some two seconds on an idle machine, more on a busy one."""
 
 CRON_TIMEOUT_S = 2.0
+"""For requests to processes that answer in milliseconds unless something is wrong."""
 
 
 class FleetServer:
@@ -61,11 +62,17 @@ class FleetServer:
         self.up = True
 
     def run_job(self, length_s: float, share: float) -> None:
-        """What cron would do: start the background job."""
+        """What cron would do: start the background job.
+
+        Raises:
+            ChildFailed: the server did not take it; without it the runs could not be compared.
+        """
+        url = f"http://{self.endpoint_id}/job"
         query = {"length_s": length_s, "share": share}
-        httpx.get(
-            f"http://{self.endpoint_id}/job", params=query, timeout=CRON_TIMEOUT_S, trust_env=False
-        ).raise_for_status()
+        try:
+            httpx.get(url, params=query, timeout=CRON_TIMEOUT_S, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            raise self._process.failure(f"did not take the background job ({error!r})") from None
 
     def _start_process(self, port: int) -> Child:
         return self._children.start(

@@ -135,11 +135,13 @@ class Client:
     async def _cut_before(self, until_s: float, listening: asyncio.Task[None]) -> bool:
         """Wait until `until_s` of the run; True, counted, if the connection ends before."""
         await asyncio.wait({listening}, timeout=max(0.0, until_s - self._now_s()))
-        if listening.done():
-            if self._finished:
-                return False
-            self._books.cut += 1
-        return listening.done()
+        if not listening.done():
+            return False
+        listening.result()  # an answer that makes no sense is an error, not a cut
+        if self._finished:
+            return False
+        self._books.cut += 1
+        return True
 
     @property
     def _finished(self) -> bool:

@@ -88,7 +88,7 @@ class Stage:
         self._start_at_s = start_at_s
         self._status = Status()
         self._placements_per_s = 0.0
-        self._looked_at_s = 0.0
+        self._looked_at_s = self._answered_at_s = 0.0
         self._job_until_s = 0.0
 
     @property
@@ -129,12 +129,12 @@ class Stage:
 
     def _look(self) -> None:
         """Ask forestay; without an answer the last one stays."""
-        now_s, status = self.t_s, self._client.status()
+        self._looked_at_s = now_s = self.t_s
+        status = self._client.status()
         if status is None:
             return
-        if (elapsed_s := now_s - self._looked_at_s) > 0:
-            self._placements_per_s = max(0.0, status.placements - self._status.placements) / elapsed_s
-        self._looked_at_s, self._status = now_s, status
+        self._placements_per_s = (status.placements - self._status.placements) / (now_s - self._answered_at_s)
+        self._answered_at_s, self._status = now_s, status
         for name, server in self._servers.items():
             said = status.endpoints.get(server.endpoint_id, EndpointStatus())
             self.forecasts[name].append(ForecastSample(now_s, said.load, said.predicted))
@@ -151,7 +151,7 @@ class Stage:
         )
 
 
-def _wait_for_reports(forestay: StatusClient, servers: Mapping[str, FleetServer], children: Children) -> None:
+def _wait_for_reports(client: StatusClient, servers: Mapping[str, FleetServer], children: Children) -> None:
     """Return when every agent has been heard: no policy starts blind.
 
     Raises:
@@ -161,7 +161,7 @@ def _wait_for_reports(forestay: StatusClient, servers: Mapping[str, FleetServer]
     deadline_s = time.monotonic() + START_S
     while True:
         children.check()
-        status = forestay.status() or Status()
+        status = client.status() or Status()
         silent = sorted(wanted - {name for name, said in status.endpoints.items() if said.load is not None})
         if not silent:
             return

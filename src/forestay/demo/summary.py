@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forestay.demo.records import Run, ServerSample
-from forestay.demo.scenario import STORM_S, Scenario
+from forestay.demo.scenario import HANDSHAKE_MS, STORM_S, Scenario
 
 STARVED = 0.85
 """Load under which a server that had work all the time was kept from it: the throttle itself lets it reach 1."""
@@ -40,7 +40,8 @@ class Figures:
         load_mean: CPU used over the CPU of the servers that were alive.
         load_max_over_mean: busiest server over the mean of those alive, averaged over the seconds.
         storm_accepts_peak: most accepts in one second on one survivor, in the `STORM_S` after the kill.
-        return_accepts_peak: the same on the server that came back, after its return.
+        storm_accept_load_peak: the same as a share of what the survivor can do: handshakes' CPU time over its budget.
+        return_accepts_peak: accepts likewise on the server that came back, after its return.
         starved_s: server-seconds in which a server with work to do did not get the CPU of its budget: the machine's
             fault, not the policy's.
     """
@@ -59,6 +60,7 @@ class Figures:
     load_mean: float
     load_max_over_mean: float
     storm_accepts_peak: int
+    storm_accept_load_peak: float
     return_accepts_peak: int
     starved_s: float
 
@@ -74,6 +76,7 @@ ROWS = (
     ("over_100_s", "server-seconds over 100 % load", ".0f"),
     ("load_max_over_mean", "busiest server / mean load", ".2f"),
     ("storm_accepts_peak", "peak accepts/s per server, crash", "d"),
+    ("storm_accept_load_peak", "the same, of that server's budget", ".2f"),
     ("return_accepts_peak", "peak accepts/s per server, return", "d"),
 )
 """Field, label and format of the rows in which policies compete."""
@@ -83,8 +86,12 @@ def figures(run: Run, scenario: Scenario) -> Figures:
     """The figures of one run."""
     latencies_s = [latency_s for _, latency_s, _ in run.books.messages]
     seconds = [sample for samples in run.samples.values() for sample in samples]
-    survivors = [samples for name, samples in run.samples.items() if name != scenario.killed]
     storm = (scenario.kill_at_s, scenario.kill_at_s + STORM_S)
+    stormed = {
+        server: accepts_peak(run.samples[server.name], *storm)
+        for server in scenario.servers
+        if server.name != scenario.killed
+    }
     back = (scenario.back_at_s, scenario.back_at_s + STORM_S)
     return Figures(
         policy=run.policy,
@@ -100,7 +107,8 @@ def figures(run: Run, scenario: Scenario) -> Figures:
         over_100_s=sum(sample.window_s for sample in seconds if sample.demand > 1.0),
         load_mean=_load_mean(run, scenario),
         load_max_over_mean=_load_max_over_mean(run.samples.values()),
-        storm_accepts_peak=max(accepts_peak(samples, *storm) for samples in survivors),
+        storm_accepts_peak=max(stormed.values()),
+        storm_accept_load_peak=max(n * HANDSHAKE_MS / 1000 / server.budget for server, n in stormed.items()),
         return_accepts_peak=accepts_peak(run.samples[scenario.killed], *back),
         starved_s=sum(_starved_s(samples) for samples in run.samples.values()),
     )
