@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from forestay import Connection
 from forestay.assembly.cluster import RunningCluster
 from forestay.registries.memory import MemoryStore
 from forestay.settings import ClusterSettings
@@ -38,6 +39,26 @@ async def cluster(tmp_path: Path, dead: str) -> AsyncIterator[RunningCluster]:
 def settings(endpoint: str, **changes: Any) -> ClusterSettings:
     health = {"type": "none", "interval_s": 0.1, "timeout_s": 0.1, "retry_s": 0.02}
     return ClusterSettings.model_validate({"endpoints": [endpoint], "health": health, **changes})
+
+
+async def test_what_was_learned_survives_a_restart(tmp_path: Path, dead: str) -> None:
+    store = MemoryStore()
+
+    async def life() -> RunningCluster:
+        return await RunningCluster.build(
+            "chat", settings(dead), store=store, runtime_dir=tmp_path, seed=0, access_log=None
+        )
+
+    first = await life()
+    await first.start()
+    first.loop.opened(Connection("player-1", dead, "me", first.loop.clock.wall_s()), first.loop.clock.now_s())
+    await first.stop(asyncio.Event())
+    second = await life()
+    assert list(second.loop.balancer.connections) == ["player-1"]
+    await second.start()
+    assert second.loop.connections.open == {dead: 1}
+    await second.stop(asyncio.Event())
+    await store.close()
 
 
 async def test_a_reload_turns_health_checks_on_and_off(cluster: RunningCluster, dead: str) -> None:
