@@ -6,32 +6,28 @@ that a clock that jumps back stops time for a while and breaks nothing.
 """
 
 import math
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Iterable, KeysView
 from dataclasses import replace
 from functools import partial
-from typing import cast
 
 import numpy as np
 
+from forestay.balancer import snapshot
 from forestay.balancer.explanation import Decisions
-from forestay.balancer.pricing import PENALTY, Pricing
+from forestay.balancer.places import Places
+from forestay.balancer.pricing import Pricing
 from forestay.balancer.roster import Roster
 from forestay.balancer.settings import BalancerSettings
-from forestay.balancer.snapshot import KeptEndpoint, Snapshot
 from forestay.forecasting.calibration import LEVELS
 from forestay.forecasting.forecaster import Forecaster
 from forestay.model.errors import InvalidInput, UnknownConnection
 from forestay.model.event import Event
-from forestay.model.horizons import HORIZONS, HORIZONS_S
+from forestay.model.horizons import HORIZONS_S
 from forestay.model.load import LoadReport
 from forestay.model.outlook import Outlook
-from forestay.model.plan import BoolArray, Forecast, IntArray, Plan, Table, Verdict
+from forestay.model.plan import BoolArray, Forecast, Plan, Verdict
 from forestay.placement.admission import ClientRates, Queue, Waiting
-from forestay.placement.fitness import KAPPA
-from forestay.placement.planner import Planner
 from forestay.placement.weights import weigh
-
-_PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
 
 
 class Balancer:
@@ -44,29 +40,17 @@ class Balancer:
 
     def __init__(self, settings: BalancerSettings | None = None, seed: int = 0) -> None:
         self.settings = settings or BalancerSettings()
-        self._rng = np.random.default_rng(seed)  # noqa: TID251 the one place where randomness enters
-        self._seed = seed
-        self._now_s = -math.inf
+        rng = np.random.default_rng(seed)  # noqa: TID251 the one place where randomness enters
+        self._now_s = self._priced_s = -math.inf
         self._roster = Roster()
-        self._forecaster = Forecaster(self._rng)
-        self._pricing = Pricing(self.settings, float(self._rng.random()))
+        self._forecaster = Forecaster(rng)
+        self._pricing = Pricing(self.settings, float(rng.random()))
+        self._places = Places(seed)
         self._queue = Queue(self.settings.queue_max)
         self._clients = ClientRates(self.settings.client_rate_per_s, self.settings.client_burst)
         self._connections: dict[str, int] = {}  # open: id -> population slot
         self._names: dict[int, str] = {}  # and back
-        self._reserved: dict[str, tuple[int, float]] = {}  # admitted: id -> endpoint slot, when
         self._decisions = Decisions()
-        self._placed: IntArray = np.zeros(0, np.int64)  # cumulative placements by endpoint slot
-        self._placed_then: IntArray = self._placed  # when the table was made
-        self._priced_s = -math.inf
-        self._changed = False  # the endpoints, since the table was made
-        self._scale: Sequence[float] = ()
-        self._spare = 0  # places left until the next table, more or less: newcomers pass the queue while all fit
-        self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon
-        nothing, limits = np.zeros((0, HORIZONS)), np.zeros(0, np.int64)
-        self._table = Table((), nothing, nothing, np.full(HORIZONS, 1 / HORIZONS), np.zeros(HORIZONS), limits, limits)
-        self._planner = Planner(self._table, self._placed.data)
-        self._zone_planners: dict[str, Planner] = {}
 
     def configure(self, settings: BalancerSettings) -> None:
         """Take other settings: limits and prices from the next tick on, the rest at once; nothing learned is lost."""
@@ -119,7 +103,7 @@ class Balancer:
         roster.zones[slot] = zone
         roster.connections_max[slot] = math.inf if connections_max is None else connections_max
         self._forecaster.cost.declare(slot, capacity)
-        self._changed = True
+        self._places.outdated = True
 
     def set_health(self, endpoint_id: str, healthy: bool, now_s: float) -> None:
         """Unhealthy: nothing new, its connections stay. Raises UnknownEndpoint."""
@@ -131,13 +115,13 @@ class Balancer:
         if healthy:
             self._forecaster.restarted(slot)
             self._pricing.forgive(slot)
-        self._changed = True
+        self._places.outdated = True
 
     def drain_endpoint(self, endpoint_id: str, now_s: float) -> None:
         """Nothing new for this endpoint until `add_endpoint` is called again. Raises UnknownEndpoint."""
         self._clock(now_s)
         self._roster.draining[self._roster.find(endpoint_id)] = True
-        self._changed = True
+        self._places.outdated = True
 
     def remove_endpoint(self, endpoint_id: str, now_s: float) -> None:
         """Forget the endpoint and its connections. Raises UnknownEndpoint."""
@@ -147,9 +131,7 @@ class Balancer:
         for connection in population.on_endpoint(slot):
             population.close(connection)
             del self._connections[self._names.pop(connection)]
-        for connection_id in [c for c, (endpoint, _) in self._reserved.items() if endpoint == slot]:
-            del self._reserved[connection_id]
-        self._changed = True
+        self._places.vacate(slot)
 
     def report(self, report: LoadReport, now_s: float) -> bool:
         """Take a load report.
@@ -198,14 +180,14 @@ class Balancer:
             exclude: endpoints that must not be chosen, e.g. because they just failed.
         """
         now_s = self._clock(now_s)
-        if client or self._queue or connection_id in self._reserved:
+        if client or self._queue or self._places.reserved(connection_id) >= 0:
             verdict = self._answer_at_once(connection_id, now_s, client, exclude)
             if verdict is not None:
                 return verdict
         slot, reason = self._choose(zone, prefer, exclude)
-        if slot >= 0 and self._spare > len(self._queue):
+        if slot >= 0 and self._passes_queue():
             return self._admit(connection_id, slot, reason, now_s)
-        if self._table.shed:
+        if self._places.table.shed:
             return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
         deadline_s = now_s + self.settings.queue_deadline_s
         if not self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude))):
@@ -225,9 +207,9 @@ class Balancer:
         """What `place` would say; nothing changes, and rate limits of clients are not looked at."""
         self._clock(now_s)
         slot, reason = self._choose(zone, prefer, exclude)
-        if slot >= 0 and self._spare > len(self._queue):
+        if slot >= 0 and self._passes_queue():
             return Verdict("admit", connection_id, self._roster.ids[slot], reason)
-        if self._table.shed or len(self._queue) >= self.settings.queue_max:
+        if self._places.table.shed or len(self._queue) >= self.settings.queue_max:
             return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
         return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
 
@@ -262,12 +244,8 @@ class Balancer:
             if self._forecaster.population.owner(open_slot) == slot:
                 return
             self.closed(connection_id, now_s)
-        if self._reserved.get(connection_id, (-1, 0.0))[0] == slot:
-            del self._reserved[connection_id]  # placed and counted
-        else:
-            self._release(connection_id)
+        if not self._places.take_up(connection_id, slot):
             self._note_pick(connection_id, slot, now_s)
-            self._placed[slot] += 1
         connection = self._forecaster.opened(slot, now_s)
         self._connections[connection_id] = connection
         self._names[connection] = connection_id
@@ -275,30 +253,24 @@ class Balancer:
     def failed(self, connection_id: str, endpoint_id: str, now_s: float) -> None:
         """The endpoint did not accept the connection: it pays for that in every price of the next seconds."""
         self._clock(now_s)
-        self._release(connection_id)
+        self._places.release(connection_id)
         self._queue.remove(connection_id)
         slot = self._roster.slot.get(endpoint_id)
         if slot is not None:
             self._pricing.penalise(slot)
-            for planner in self._planners():
-                planner.reprice(slot, _PENALISED)
+            self._places.penalise(slot)
 
     def closed(self, connection_id: str, now_s: float) -> None:
         """The connection is gone, or no longer wants a place. Unknown ones are ignored."""
         now_s = self._clock(now_s)
         connection = self._connections.pop(connection_id, None)
         if connection is None:
-            if not self._release(connection_id):
+            if not self._places.release(connection_id):
                 self._queue.remove(connection_id)
             return
         del self._names[connection]
-        self._spare += 1
         slot, age = self._forecaster.closed(connection, now_s)
-        if self._remaining:  # the price expected its load to go on: give it back, and its place
-            steepness = -2 * KAPPA * self._scale[slot]
-            factors = [math.exp(steepness * load) for load in self._remaining[age]]
-            for planner in self._planners():
-                planner.reprice(slot, factors, room=1)
+        self._places.gave_back(slot, age)
 
     # ---- once a second
 
@@ -310,7 +282,7 @@ class Balancer:
             wall_s: Unix time, for the calendar only.
         """
         now_s = self._clock(now_s)
-        self._expire_reservations(now_s)
+        self._places.expire(now_s - self.settings.reservation_s)
         self._decisions.turn()
         roster = self._roster
         known = roster.known(now_s, self.settings.stale_after_s)
@@ -320,9 +292,9 @@ class Balancer:
         fallbacks = self._price(outlook, known, takes_part)
         return Plan(
             now_s=now_s,
-            table=self._table,
+            table=self._places.table,
             forecast=self._forecast(outlook),
-            weigh=partial(weigh, self._table, self._forecaster.arrivals.rate_per_s),
+            weigh=partial(weigh, self._places.table, self._forecaster.arrivals.rate_per_s),
             fallbacks=fallbacks,
         )
 
@@ -352,26 +324,7 @@ class Balancer:
 
         Waiting and reserved connections are not in it: their askers do not survive either.
         """
-        roster, population, now_s = self._roster, self._forecaster.population, self._now_s
-        slots = roster.slots()
-        index = np.zeros(roster.size, np.int64)
-        index[slots] = np.arange(len(slots))
-        connections = population.in_order()
-        capacities = self._forecaster.cost.declared
-        kept = Snapshot(
-            endpoints=tuple(
-                KeptEndpoint(roster.ids[slot], roster.zones[slot], capacities(slot)) for slot in slots.tolist()
-            ),
-            connections=tuple(map(self._names.__getitem__, connections.tolist())),
-            owners=index[population.owners(connections)],
-            opened_s=population.opened_at(connections) - now_s,
-            events=tuple(
-                replace(event, starts_s=event.starts_s - now_s, ends_s=event.ends_s - now_s)
-                for event in self._forecaster.arrivals.events
-            ),
-            learned=self._forecaster.state(slots),
-            roster=roster.state(slots) | {"at_s": roster.at_s[slots] - now_s},
-        )
+        kept = snapshot.take(self._roster, self._forecaster, self._names, self._now_s)
         return kept.pack()
 
     @classmethod
@@ -389,7 +342,7 @@ class Balancer:
         Raises:
             InvalidInput: if the data are damaged or of another version.
         """
-        kept = Snapshot.unpack(data)
+        kept = snapshot.Snapshot.unpack(data)
         balancer = cls(settings, seed)
         for endpoint in kept.endpoints:
             balancer.add_endpoint(endpoint.id, now_s, endpoint.capacity, endpoint.zone)
@@ -414,20 +367,20 @@ class Balancer:
         size = self._roster.grow()
         self._forecaster.resize(size)
         self._pricing.resize(size)
-        more = np.zeros(size - len(self._placed), np.int64)
-        self._placed, self._placed_then = np.append(self._placed, more), np.append(self._placed_then, more)
+        self._places.resize(size)
 
-    def _planners(self) -> Iterable[Planner]:
-        return (self._planner, *self._zone_planners.values())
+    def _passes_queue(self) -> bool:
+        """Whether a newcomer need not wait: nobody does, or there is room for all."""
+        return not self._queue or self._places.spare > len(self._queue)
 
     def _answer_at_once(self, connection_id: str, now_s: float, client: str, exclude: Iterable[str]) -> Verdict | None:
         """The answers that need no choice: placed already, waiting already, or the client asks too often."""
-        reserved = self._reserved.get(connection_id)
-        if reserved is not None:
-            endpoint_id = self._roster.ids[reserved[0]]
-            if endpoint_id not in exclude:
+        slot = self._places.reserved(connection_id)
+        if slot >= 0:
+            endpoint_id = self._roster.ids[slot]
+            if endpoint_id not in exclude and self._roster.takes_part(self.settings.memory_max)[slot]:
                 return Verdict("admit", connection_id, endpoint_id, "reserved")
-            self._release(connection_id)
+            self._places.release(connection_id)
         if connection_id in self._queue:
             return Verdict("queue", connection_id, "", "waiting", self.settings.queue_deadline_s)
         wait_s = self._clients.take(client, now_s)
@@ -435,68 +388,31 @@ class Balancer:
 
     def _choose(self, zone: str, prefer: str | None, exclude: Iterable[str]) -> tuple[int, str]:
         """Slot and reason, not counted yet; -1 where nobody may take it."""
-        if self._changed:
+        if self._places.outdated:
             self._refresh()
+        if prefer is None and not zone and not exclude:
+            return self._places.choose()
         slots = self._roster.slot
-        without = {slots[endpoint_id] for endpoint_id in exclude if endpoint_id in slots} if exclude else ()
-        slot = self._planner.peek(without)
-        if slot < 0 or (prefer is None and not zone):
-            return slot, "fittest"
-        bound = self._planner.cost(slot) * self.settings.prefer_factor
-        wanted = -1 if prefer is None else slots.get(prefer, -1)
-        usable = wanted >= 0 and wanted not in without and self._has_slots(wanted)
-        if usable and self._planner.cost(wanted) <= bound:
-            return wanted, "prefer"
-        if zone:
-            near = self._zone_planner(zone).peek(without)
-            if near >= 0 and self._planner.cost(near) <= bound:
-                return near, "zone"
-        return slot, "fittest"
-
-    def _has_slots(self, slot: int) -> bool:
-        """Whether the slot is eligible and stays so with one more."""
-        return self._planner.placed(slot) < int(self._table.slots[slot])
-
-    def _zone_planner(self, zone: str) -> Planner:
-        """A planner over one zone's endpoints, made when first asked for after a tick; it shares the counters."""
-        planner = self._zone_planners.get(zone)
-        if planner is None:
-            here = np.array([z == zone for z in self._roster.zones])
-            planner = self._zone_planners[zone] = self._planner.restricted(here)
-        return planner
+        return self._places.choose(
+            without={slots[endpoint_id] for endpoint_id in exclude if endpoint_id in slots},
+            wanted=-1 if prefer is None else slots.get(prefer, -1),
+            zone=zone,
+            zones=self._roster.zones,
+            factor=self.settings.prefer_factor,
+        )
 
     def _admit(self, connection_id: str, slot: int, reason: str, now_s: float) -> Verdict:
-        planner, ids = self._planner, self._roster.ids
-        endpoint_id = ids[slot]
-        rivals = [(ids[other], cost) for cost, _, other in planner.cheapest() if other != slot]
-        row = planner.row(slot)
-        self._decisions.recent[connection_id] = (now_s, endpoint_id, reason, planner.last_cost(slot), row, rivals)
-        planner.count(slot)
-        self._spare -= 1
-        self._reserved[connection_id] = (slot, now_s)
+        endpoint_id = self._roster.ids[slot]
+        self._decisions.recent[connection_id] = (now_s, endpoint_id, reason, *self._places.evidence(slot))
+        self._places.reserve(connection_id, slot, now_s)
         return Verdict("admit", connection_id, endpoint_id, reason)
 
     def _note_pick(self, connection_id: str, slot: int, now_s: float) -> None:
         """Remember why a data plane picked `slot` from the table, as far as can be told afterwards."""
-        planner, ids = self._planner, self._table.endpoint_ids
-        if self._changed or slot >= len(ids):  # adopted before the first tick, or newer than the table
+        if self._places.outdated:  # adopted before the first tick, or the endpoint is newer than the table
             return
-        rivals = [(ids[other], cost) for cost, _, other in planner.cheapest() if other != slot]
-        cost, row = planner.last_cost(slot), planner.row(slot)
-        self._decisions.recent[connection_id] = (now_s, ids[slot], "picked by a data plane", cost, row, rivals)
-
-    def _release(self, connection_id: str) -> bool:
-        """Take back a reservation; False where there is none."""
-        reserved = self._reserved.pop(connection_id, None)
-        if reserved is not None:
-            self._planner.unplace(reserved[0])
-        return reserved is not None
-
-    def _expire_reservations(self, now_s: float) -> None:
-        for connection_id, (_, at_s) in list(self._reserved.items()):  # oldest first
-            if now_s - at_s < self.settings.reservation_s:
-                break
-            self._release(connection_id)
+        decision = (now_s, self._roster.ids[slot], "picked by a data plane", *self._places.evidence(slot))
+        self._decisions.recent[connection_id] = decision
 
     def _retry_after_s(self) -> float:
         """When asking again may help: a tick at least, and later the fuller the queue is."""
@@ -507,30 +423,18 @@ class Balancer:
         now_s, roster = self._now_s, self._roster
         dt_s = now_s - self._priced_s if math.isfinite(self._priced_s) else 1.0
         counts = self._forecaster.population.counts.sum(0)
-        reserved = np.zeros(roster.size, np.int64)
-        for slot, _ in self._reserved.values():
-            reserved[slot] += 1
-        placed = self._placed.copy()
         room = roster.connections_max - counts
-        fallbacks = set()
-        if (known & takes_part).any():
-            taken = placed - self._placed_then
-            self._table = self._pricing.table(tuple(roster.ids), outlook, takes_part, room, taken, dt_s)
-            self._remaining = outlook.remaining.T.tolist()
-            if (takes_part & ~known).any():
-                fallbacks.add("telemetry_stale")
+        ids = tuple(roster.ids)
+        by_load = bool((known & takes_part).any())
+        if by_load:
+            table = self._pricing.table(ids, outlook, takes_part, room, self._places.taken, dt_s)
         else:
-            self._table = self._pricing.table_by_counts(tuple(roster.ids), counts, outlook.scale, takes_part, room)
-            self._remaining = []
-            if takes_part.any():
-                fallbacks.add("telemetry_missing")
-        self._scale = cast("memoryview[float]", outlook.scale.data)
-        self._spare = int((self._table.slots + self._table.paced).sum())
-        self._placed_then, self._priced_s, self._changed = placed, now_s, False
-        self._seed += 1
-        self._planner = Planner(self._table, self._placed.data, base=placed - reserved, seed=self._seed)
-        self._zone_planners = {}
-        return frozenset(fallbacks)
+            table = self._pricing.table_by_counts(ids, counts, outlook.scale, takes_part, room)
+        self._places.renew(table, outlook, by_load=by_load)
+        self._priced_s = now_s
+        if not takes_part.any() or known[takes_part].all():
+            return frozenset()
+        return frozenset({"telemetry_stale" if by_load else "telemetry_missing"})
 
     def _refresh(self) -> None:
         """The endpoints changed between two ticks: price anew from what is known, learn nothing."""

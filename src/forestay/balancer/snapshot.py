@@ -7,10 +7,13 @@ lives of a process have nothing in common.
 import io
 import json
 import zipfile
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
+from forestay.balancer.roster import Roster
+from forestay.forecasting.forecaster import Forecaster
 from forestay.forecasting.learned import State
 from forestay.model.errors import InvalidInput
 from forestay.model.event import Event
@@ -101,6 +104,27 @@ class Snapshot:
         if snapshot.owners.shape != (count,) or snapshot.opened_s.shape != (count,) or not inside:
             raise InvalidInput("snapshot is damaged (connections without endpoints): start without it")
         return snapshot
+
+
+def take(roster: Roster, forecaster: Forecaster, names: Mapping[int, str], now_s: float) -> Snapshot:
+    """The snapshot of this moment; `names` are the open connections' ids by their slot in the population."""
+    slots = roster.slots()
+    index = np.zeros(roster.size, np.int64)
+    index[slots] = np.arange(len(slots))
+    population, declared = forecaster.population, forecaster.cost.declared
+    connections = population.in_order()
+    return Snapshot(
+        endpoints=tuple(KeptEndpoint(roster.ids[i], roster.zones[i], declared(i)) for i in slots.tolist()),
+        connections=tuple(map(names.__getitem__, connections.tolist())),
+        owners=index[population.owners(connections)],
+        opened_s=population.opened_at(connections) - now_s,
+        events=tuple(
+            replace(event, starts_s=event.starts_s - now_s, ends_s=event.ends_s - now_s)
+            for event in forecaster.arrivals.events
+        ),
+        learned=forecaster.state(slots),
+        roster=roster.state(slots) | {"at_s": roster.at_s[slots] - now_s},
+    )
 
 
 def _below(prefix: str, arrays: State) -> State:

@@ -1,0 +1,179 @@
+"""Where places are given out between two ticks: the table of the moment, its planner, and who holds a reservation.
+
+Every placement is counted in one array by slot, whoever made it. A table's prices contain the connections that were
+open when it was made; reservations that were open then are still to be added, which is what the planner's base says.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import cast
+
+import numpy as np
+
+from forestay.balancer.pricing import PENALTY
+from forestay.model.horizons import HORIZONS
+from forestay.model.outlook import Outlook
+from forestay.model.plan import IntArray, Table
+from forestay.placement.fitness import KAPPA
+from forestay.placement.planner import Planner
+
+_PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
+
+
+class Places:
+    """Chooses, reserves and takes back, by endpoint slot.
+
+    Args:
+        seed: order among equal prices.
+
+    Attributes:
+        table: of the moment.
+        outdated: True where endpoints changed since: `renew` before choosing.
+        spare: places left until the next table, more or less; newcomers pass the queue while all fit.
+    """
+
+    def __init__(self, seed: int) -> None:
+        nothing, limits = np.zeros((0, HORIZONS)), np.zeros(0, np.int64)
+        self.table = Table((), nothing, nothing, np.full(HORIZONS, 1 / HORIZONS), np.zeros(HORIZONS), limits, limits)
+        self.outdated = False
+        self.spare = 0
+        self._seed = seed
+        self._placed: IntArray = limits  # cumulative placements by slot
+        self._placed_then: IntArray = limits  # when the table was made
+        self._reserved: dict[str, tuple[int, float]] = {}  # id -> slot, when
+        self._scale: Sequence[float] = ()
+        self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon; empty: by counts
+        self._planner = Planner(self.table, self._placed.data)
+        self._zone_planners: dict[str, Planner] = {}
+
+    def resize(self, endpoints: int) -> None:
+        """Make room for more endpoints."""
+        more = np.zeros(endpoints - len(self._placed), np.int64)
+        self._placed, self._placed_then = np.append(self._placed, more), np.append(self._placed_then, more)
+        self.outdated = True
+
+    @property
+    def taken(self) -> IntArray:
+        """Placements since the table was made, shape (slots,)."""
+        return self._placed - self._placed_then
+
+    def renew(self, table: Table, outlook: Outlook, *, by_load: bool) -> None:
+        """Go on with another table."""
+        reserved = np.zeros(len(self._placed), np.int64)
+        for slot, _ in self._reserved.values():
+            reserved[slot] += 1
+        self.table = table
+        self.spare = int((table.slots + table.paced).sum())
+        self.outdated = False
+        self._placed_then = self._placed.copy()
+        self._scale = cast("memoryview[float]", outlook.scale.data)
+        self._remaining = outlook.remaining.T.tolist() if by_load else []
+        self._seed += 1
+        self._planner = Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed)
+        self._zone_planners = {}
+
+    # ---- choosing
+
+    def choose(
+        self,
+        without: Collection[int] = (),
+        wanted: int = -1,
+        zone: str = "",
+        zones: Sequence[str] = (),
+        factor: float = 1,
+    ) -> tuple[int, str]:
+        """A slot and the reason for it, not counted yet; -1 where nobody may take one more.
+
+        Args:
+            without: slots that must not be chosen.
+            wanted: this slot wins while it is eligible and its price within `factor` of the cheapest; -1: none.
+            zone: slots of this zone win while within `factor`; "": none.
+            zones: zone by slot.
+            factor: at least 1.
+        """
+        planner = self._planner
+        slot = planner.peek(without)
+        if slot < 0 or (wanted < 0 and not zone):
+            return slot, "fittest"
+        bound = planner.cost(slot) * factor
+        usable = wanted >= 0 and wanted not in without and planner.placed(wanted) < int(self.table.slots[wanted])
+        if usable and planner.cost(wanted) <= bound:
+            return wanted, "prefer"
+        if zone:
+            if zone not in self._zone_planners:  # made when first asked for after a tick; it shares the counters
+                self._zone_planners[zone] = planner.restricted(np.array([z == zone for z in zones]))
+            near = self._zone_planners[zone].peek(without)
+            if near >= 0 and planner.cost(near) <= bound:
+                return near, "zone"
+        return slot, "fittest"
+
+    def evidence(self, slot: int) -> tuple[float, Sequence[float], list[tuple[str, float]]]:
+        """What speaks for a slot right now: its price, its squared prices by horizon, the cheapest others' prices."""
+        planner, ids = self._planner, self.table.endpoint_ids
+        rivals = [(ids[other], cost) for cost, _, other in planner.cheapest() if other != slot]
+        return planner.last_cost(slot), planner.row(slot), rivals
+
+    # ---- counting
+
+    def reserve(self, connection_id: str, slot: int, now_s: float) -> None:
+        """Give a connection its place; counted at once."""
+        self._planner.count(slot)
+        self.spare -= 1
+        self._reserved[connection_id] = (slot, now_s)
+
+    def reserved(self, connection_id: str) -> int:
+        """The slot that a connection holds, -1 for none."""
+        return self._reserved.get(connection_id, (-1, 0.0))[0]
+
+    def take_up(self, connection_id: str, slot: int) -> bool:
+        """A connection opened on `slot`; False where it had no reservation there: its place is counted now."""
+        if self.reserved(connection_id) == slot:
+            del self._reserved[connection_id]
+            return True
+        self.release(connection_id)
+        self._placed[slot] += 1
+        self.spare -= 1
+        return False
+
+    def release(self, connection_id: str) -> bool:
+        """Take back a reservation; False where there is none."""
+        slot, _ = self._reserved.pop(connection_id, (-1, 0.0))
+        if slot < 0:
+            return False
+        self.spare += 1
+        if self.outdated:
+            self._placed[slot] -= 1
+        else:
+            self._planner.unplace(slot)
+        return True
+
+    def expire(self, until_s: float) -> None:
+        """Take back the reservations made until a moment."""
+        for connection_id, (_, at_s) in list(self._reserved.items()):  # oldest first
+            if at_s > until_s:
+                break
+            self.release(connection_id)
+
+    def vacate(self, slot: int) -> None:
+        """The slot's endpoint is gone, and its reservations with it."""
+        for connection_id in [c for c, (reserved, _) in self._reserved.items() if reserved == slot]:
+            del self._reserved[connection_id]
+        self.outdated = True
+
+    def gave_back(self, slot: int, age: int) -> None:
+        """A connection closed, of this age bucket: the price expected its load to go on."""
+        self.spare += 1
+        if self._remaining:
+            steepness = -2 * KAPPA * self._scale[slot] if slot < len(self._scale) else 0.0
+            self._reprice(slot, [math.exp(steepness * load) for load in self._remaining[age]], room=1)
+
+    def penalise(self, slot: int) -> None:
+        """A connect to the slot's endpoint failed."""
+        self._reprice(slot, _PENALISED, room=0)
+
+    def _reprice(self, slot: int, factors: Sequence[float], room: int) -> None:
+        if self.outdated:  # the next table will know
+            return
+        planners: Iterable[Planner] = (self._planner, *self._zone_planners.values())
+        for planner in planners:
+            planner.reprice(slot, factors, room)
