@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import forestay
 from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.picker import STALE_AFTER_S
 from forestay.dataplanes.relay.plane import AlreadyRunning, RelayPlane
@@ -64,9 +66,11 @@ class Control:
 
 
 @asynccontextmanager
-async def controlling(directory: Path, listener: ListenerSpec, *endpoints: str) -> AsyncIterator[Control]:
+async def controlling(
+    directory: Path, listener: ListenerSpec, *endpoints: str, environment: dict[str, str] | None = None
+) -> AsyncIterator[Control]:
     arguments = ["-m", "tests.dataplanes.relay.control_process", str(directory), listener.to_json(), *endpoints]
-    control = Control(await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=PIPE))
+    control = Control(await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=PIPE, env=environment))
     try:
         yield control
     finally:
@@ -158,6 +162,31 @@ async def test_other_settings_are_handed_over_without_losing_a_connection_or_the
                 await close_all([client[1]])
                 await until(lambda: not set(relay.pids) & set(ready["pids"]))
                 await close_all([newcomer[1]])
+
+
+async def test_upgraded_code_takes_over_the_port_and_all_that_is_known_of_the_connections(tmp_path: Path) -> None:
+    installed = Path(forestay.__file__).parent
+    shutil.copytree(installed, tmp_path / "forestay", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "forestay/dataplanes/relay/pump.py").open("a") as source:
+        source.write("# an earlier version\n")
+    earlier = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    with runtime_directory() as directory:
+        async with serving() as endpoint:
+            async with controlling(directory, spec(), endpoint, environment=earlier) as control:
+                ready = await control.ready()
+                client = await asyncio.open_connection(*ready["address"])
+                await talk(client)
+                await until(lambda: control.of("opened"))
+                await control.kill()
+            async with successor(directory, spec()) as relay:
+                relay.plane.publish(plan_of([endpoint]))
+                assert relay.address == tuple(ready["address"])
+                assert set(relay.pids) > set(ready["pids"])  # a successor beside the one that drains
+                assert list(relay.sink.live) == [control.of("opened")[0]["id"]]
+                await talk(client)
+                await close_all([client[1]])
+                await until(lambda: not relay.sink.live)
+                await until(lambda: not set(relay.pids) & set(ready["pids"]))
 
 
 async def test_a_listener_that_is_gone_from_the_settings_is_drained() -> None:

@@ -7,6 +7,7 @@ the first answer the endpoint is not eligible, and afterwards the last good answ
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Iterable
 
 import structlog
 
@@ -51,6 +52,14 @@ class Addresses:
                 self._due_s[endpoint_id] = now_s
         return target
 
+    def keep(self, endpoint_ids: Iterable[str]) -> None:
+        """Forget all others."""
+        wanted = set(endpoint_ids)
+        for known in (self._targets, self._due_s):
+            for endpoint_id in known.keys() - wanted:
+                del known[endpoint_id]
+        self._unusable &= wanted
+
     async def refresh(self, now_s: float) -> bool:
         """Resolve the names that are due. True: some target changed."""
         due = [endpoint_id for endpoint_id, due_s in self._due_s.items() if due_s <= now_s]
@@ -65,10 +74,12 @@ class Addresses:
             answers = await asyncio.wait_for(lookup, TIMEOUT_S)
         except (OSError, TimeoutError, UnicodeError) as error:
             log.warning("endpoint_unresolved", endpoint=endpoint_id, error=str(error) or "timed out")
-            self._due_s[endpoint_id] = now_s + RETRY_S
+            if endpoint_id in self._due_s:
+                self._due_s[endpoint_id] = now_s + RETRY_S
             return False
-        self._due_s[endpoint_id] = now_s + REFRESH_S
         target = Target(endpoint_id, str(answers[0][4][0]), port)
+        if endpoint_id not in self._due_s:  # removed in the meantime
+            return False
         changed = self._targets.get(endpoint_id) != target
-        self._targets[endpoint_id] = target
+        self._targets[endpoint_id], self._due_s[endpoint_id] = target, now_s + REFRESH_S
         return changed

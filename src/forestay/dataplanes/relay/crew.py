@@ -7,9 +7,8 @@ socket is shared, so at no moment does nobody accept from it.
 
 import asyncio
 import json
-import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,23 @@ import structlog
 from forestay.control.ports import ConnectionSink
 from forestay.dataplanes.relay import member as members
 from forestay.dataplanes.relay import processes
-from forestay.dataplanes.relay.counters import GAUGES
-from forestay.dataplanes.relay.frames import BadFrame, Kind, code_version
+from forestay.dataplanes.relay.frames import WIRE, BadFrame, Hello, Kind, code_version
 from forestay.dataplanes.relay.ledger import Ledger
 from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.member import Member
 from forestay.dataplanes.relay.reception import Reception, Visitor
 from forestay.dataplanes.relay.shared_table import COLUMNS, SharedTable
-from forestay.dataplanes.relay.sockets import listen
+from forestay.dataplanes.relay.sockets import ListeningSockets
+from forestay.dataplanes.relay.tally import Tally
 from forestay.dataplanes.relay.worker import WorkerConfig
-from forestay.model.errors import ForestayError, InvalidInput
+from forestay.model.errors import ForestayError
 
-RETURN_S = 2.0
+RETURN_S = 5.0
 """Workers of an earlier life knock every 0.15 s; one that is stopped must not hold the start up."""
 READY_S = 20.0
 """From exec to HELLO takes half a second; a loaded machine may need a few."""
+STRANGER_DRAIN_S = 30.0
+"""For connections of a listener that is no longer configured: its own `drain_s` went with it."""
 RESTART_MIN_S, RESTART_MAX_S = 0.1, 5.0
 LIVED_S = 5.0
 KILL_GRACE_S = 2.0
@@ -69,8 +70,9 @@ class Crew:
         self._table, self._ledger, self._sink, self._on_change = table, ledger, sink, on_change
         self.reception = Reception(control, self._on_frame, self._on_leave)
         self.members: dict[int, Member] = {}  # by column
-        self._sockets: dict[tuple[str, object], socket.socket] = {}
-        self._retired: dict[str, dict[str, int]] = {name: {} for name in specs}
+        self._sockets = ListeningSockets()
+        self._tally = Tally(specs)
+        self._understaffed: set[str] = set()
         self._failures = dict.fromkeys(specs, 0)
         self._staffing = {name: asyncio.Lock() for name in specs}
         self._started = self._stopping = False
@@ -92,13 +94,12 @@ class Crew:
         """
         self.reception.open()
         self._expect_earlier()
-        await self._wait(lambda: all(m.ready.is_set() for m in self.members.values()), RETURN_S)
+        if not await self._wait(lambda: all(m.ready.is_set() for m in self.members.values()), RETURN_S):
+            silent = [m.process.pid for m in self.members.values() if m.process and not m.ready.is_set()]
+            log.warning("workers_silent", pids=silent, waited_s=RETURN_S)
         for spec in self._specs.values():
-            if _key(spec) not in self._sockets:
-                self._sockets[_key(spec)] = listen(spec)
-        wanted = {_key(spec) for spec in self._specs.values()}
-        for key in self._sockets.keys() - wanted:
-            self._sockets.pop(key).close()
+            self._sockets.open(spec)
+        self._sockets.close_all_but(self._specs.values())
         for name in self._specs:
             await self._staff(name)
         self._dismiss_strangers()
@@ -115,14 +116,14 @@ class Crew:
         """Where each listener really listens."""
         found = {}
         for name, spec in self._specs.items():
-            host, port = self._sockets[_key(spec)].getsockname()[:2]
+            host, port = self._sockets.of(spec).getsockname()[:2]
             found[name] = (host, port)
         return found
 
     async def stop(self, drain_s: float) -> None:
         """Drain all workers for up to `drain_s`, then end them."""
         self._stopping = True
-        self._close_sockets()
+        self._sockets.close_all_but(())
         for member in self.members.values():
             self._drain(member, drain_s, accept_rest=True)
         if not await self._wait(lambda: not self.members, drain_s + KILL_GRACE_S):
@@ -141,7 +142,7 @@ class Crew:
     def detach(self) -> None:
         """Leave all workers running, for the next control process."""
         self._stopping = True
-        self._close_sockets()
+        self._sockets.close_all_but(())
         for member in self.members.values():
             if member.process is not None:
                 member.process.forget()
@@ -149,13 +150,7 @@ class Crew:
 
     def stats(self) -> dict[str, dict[str, int]]:
         """Counters by listener, of all its workers that ever were; gauges of those that are."""
-        totals = {name: dict(counts) for name, counts in self._retired.items()}
-        for member in self.members.values():
-            total = totals.get(member.listener)
-            if total is not None:
-                _add(total, member.counters.items())
-                total["workers"] = total.get("workers", 0) + 1
-        return totals
+        return self._tally.of(self.members.values())
 
     # -- workers of an earlier life
 
@@ -180,7 +175,7 @@ class Crew:
         """Workers whose listener is no longer configured drain."""
         for member in list(self.members.values()):
             if member.listener not in self._specs and member.ready.is_set() and not member.draining:
-                self._drain(member, member.spec.drain_s if member.spec else 0.0, accept_rest=True)
+                self._drain(member, STRANGER_DRAIN_S, accept_rest=True)
 
     # -- staffing
 
@@ -207,7 +202,7 @@ class Crew:
         current += started
         for member in self._of(name):
             if member.outdated or member not in current[: spec.workers]:
-                moved = member.spec is not None and _key(member.spec) != _key(spec)
+                moved = member.address != spec.address
                 self._drain(member, spec.drain_s, accept_rest=moved)
 
     def _give_up(self, started: list[Member]) -> None:
@@ -218,18 +213,21 @@ class Crew:
                 member.process.kill()
 
     def _start(self, spec: ListenerSpec) -> Member:
+        if self._stopping:
+            raise WorkerFailed(f"listener {spec.name}: the relay is being stopped")
         table = self._table()
         column = next((c for c in range(1, COLUMNS) if c not in self.members and not table.owners[c]), None)
         if column is None:
             raise WorkerFailed(f"{COLUMNS - 1} workers are running or draining: wait for some to finish")
         table.incarnations[column] += 1
-        member = Member(column, _picker(column, table.incarnations[column]), spec.name, spec)
+        picker = _picker(column, table.incarnations[column])
+        member = Member(column, picker, spec.name, spec.address)
         self.members[column] = member
         self._ledger.join(column)
         self._on_change()  # the others must count its picks from the first one on
         config = WorkerConfig(
             spec=spec.to_json(),
-            listener=self._sockets[_key(spec)].fileno(),
+            listener=self._sockets.of(spec).fileno(),
             table=str(self._table().path),
             column=column,
             picker=member.picker,
@@ -254,14 +252,13 @@ class Crew:
         if member.visitor is not None:
             self.reception.read_rest(member.visitor)
         members.bury(member, self._sink, time.monotonic())
+        last_words = processes.last_words(self._log_path(member))
         self._vacate(member)
-        if member.listener in self._retired:
-            counts = [(name, count) for name, count in member.counters.items() if name not in GAUGES]
-            _add(self._retired[member.listener], counts)
+        self._tally.retire(member)
         self._on_change()
         self._notify()
         if not (member.draining or self._stopping) and member.listener in self._specs:
-            self._restart(member)
+            self._restart(member, last_words)
 
     def _vacate(self, member: Member) -> None:
         """Free the column. What its picker placed without telling is accounted for by its death."""
@@ -270,28 +267,34 @@ class Crew:
         self._ledger.reset(column, table.placed_array(column))
         table.held_array(column)[:] = 0
         table.owners[column] = 0
+        self._log_path(member).unlink(missing_ok=True)
 
-    def _restart(self, member: Member) -> None:
+    def _restart(self, member: Member, last_words: str) -> None:
         """A worker died by itself: replace it, ever slower while they die young."""
         name = member.listener
         lived_s = time.monotonic() - member.started_at_s
         failures = self._failures[name] = 0 if lived_s > LIVED_S else self._failures[name] + 1
         delay_s = min(RESTART_MAX_S, RESTART_MIN_S * 2**failures) if failures else 0.0
         self.restarts += 1
-        log.error(
-            "worker_died", listener=name, lived_s=round(lived_s, 3), restart_in_s=delay_s,
-            last_words=processes.last_words(self._log_path(member)),
-        )  # fmt: skip
-        self._spawn(self._staff_later(name, delay_s))
+        log.error("worker_died", listener=name, lived_s=round(lived_s, 3), restart_in_s=delay_s, last_words=last_words)
+        self._staff_soon(name, delay_s)
+
+    def _staff_soon(self, name: str, delay_s: float) -> None:
+        """Staff in the background, once, however many reasons there are."""
+        if name not in self._understaffed:
+            self._understaffed.add(name)
+            self._spawn(self._staff_later(name, delay_s))
 
     async def _staff_later(self, name: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
+        self._understaffed.discard(name)
         if self._stopping or name not in self._specs:
             return
         try:
             await self._staff(name)
         except WorkerFailed as error:
-            log.error("worker_not_replaced", listener=name, error=str(error))
+            log.error("worker_not_replaced", listener=name, error=str(error), next_try_s=RESTART_MAX_S)
+            self._staff_soon(name, RESTART_MAX_S)
 
     # -- links
 
@@ -302,11 +305,13 @@ class Crew:
         member = visitor.owner
         if not isinstance(member, Member):
             raise BadFrame("a frame before HELLO")
-        if member.outdated and member.spec is None:
-            return  # of another version: its journal may mean something else
+        if member.foreign:
+            return
         members.receive(member, kind, payload, self._sink, self._ledger)
         if kind == Kind.RESYNCED:
             self._notify()
+            if self._started and not (member.process and member.process.is_child):
+                self._staff_soon(member.listener, 0.0)  # it was silent at the start: now there may be too many
         elif member.counters.get("draining") and not member.draining:  # an operator sent it SIGTERM
             self._on_draining(member)
 
@@ -315,30 +320,30 @@ class Crew:
         member.draining = True
         if self._started:
             log.info("worker_drains", listener=member.listener, pid=member.process.pid if member.process else None)
-            self._spawn(self._staff_later(member.listener, 0.0))
+            self._staff_soon(member.listener, 0.0)
 
     def _on_hello(self, visitor: Visitor, payload: bytes) -> None:
-        try:
-            hello: dict[str, Any] = json.loads(payload)
-            column, listener = int(hello["column"]), json.loads(hello["spec"])["name"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadFrame(f"HELLO is incomplete: {error!r}") from error
-        member = self.members.get(column)
+        hello = Hello.decode(payload)
+        member = self.members.get(hello.column)
         if member is None or member.process is None or member.process.pid != visitor.pid:
-            raise BadFrame(f"HELLO of process {visitor.pid}, which does not own column {column}")
-        visitor.owner, member.visitor, member.listener = member, visitor, listener
-        if hello.get("draining") and not member.draining:
+            raise BadFrame(f"HELLO of process {visitor.pid}, which does not own column {hello.column}")
+        visitor.owner, member.visitor = member, visitor
+        member.listener, member.address = hello.name, hello.address
+        if hello.draining and not member.draining:
             self._on_draining(member)
-        wanted = self._specs.get(listener)
-        same_code = hello.get("version") == code_version()
-        member.outdated = not same_code or wanted is None or hello["spec"] != wanted.to_json()
-        member.spec = _read_spec(hello["spec"]) if same_code else None
-        spec = _read_spec(hello["spec"])
+        wanted = self._specs.get(hello.name)
+        member.outdated |= hello.version != code_version() or wanted is None or hello.spec != wanted.to_json()
+        member.foreign = hello.wire != WIRE
+        if member.foreign:
+            log.warning(
+                "worker_foreign", listener=hello.name, pid=visitor.pid, consequence="its connections are not known"
+            )
+            member.ready.set()
         for descriptor in visitor.descriptors:
-            sock = socket.socket(fileno=descriptor)
-            if spec is None or self._stopping or self._sockets.setdefault(_key(spec), sock) is not sock:
-                sock.close()
+            self._sockets.adopt(hello.name, hello.address, descriptor)
         visitor.descriptors.clear()
+        if self._stopping:
+            self._sockets.close_all_but(())
 
     def _on_leave(self, visitor: Visitor) -> None:
         if isinstance(visitor.owner, Member) and visitor.owner.visitor is visitor:
@@ -369,36 +374,14 @@ class Crew:
 
     # -- leaving
 
-    def _close_sockets(self) -> None:
-        for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
-
     def _leave(self) -> None:
         self.reception.close()
         for task in self._tasks:
             task.cancel()
 
     def _log_path(self, member: Member) -> Path:
-        return self._runtime_dir / f"worker-{member.owner}.log"
-
-
-def _key(spec: ListenerSpec) -> tuple[str, object]:
-    """Which socket serves a listener: by address, so that it may be renamed; by name where any port will do."""
-    return (spec.host, spec.port or spec.name)
+        return self._runtime_dir / f"{self._control.stem}.worker-{member.owner}.log"
 
 
 def _picker(column: int, incarnation: int) -> int:
     return (incarnation & 0xFF) << 8 | column
-
-
-def _read_spec(text: str) -> ListenerSpec | None:
-    try:
-        return ListenerSpec.from_json(text)
-    except (InvalidInput, TypeError):
-        return None
-
-
-def _add(total: dict[str, int], counts: Iterable[tuple[str, int]]) -> None:
-    for name, count in counts:
-        total[name] = total.get(name, 0) + count

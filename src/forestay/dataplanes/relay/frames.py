@@ -1,20 +1,26 @@
 """The wire between workers and the control process: length, kind, payload, over a unix socket.
 
 Both ends belong to one user on one machine (the socket is 0600 and the peer's uid is checked), so journal batches are
-`marshal`: a third of the cost of JSON, and both ends run the same code (`code_version` sees to that). What two
-*different* versions must understand, to hand over to each other, is JSON: HELLO and DRAIN.
+`marshal`: a third of the cost of JSON, and only understood where both ends have the same `WIRE`. What all versions must
+understand, to hand over to each other, is JSON: HELLO and DRAIN.
 """
 
 import functools
 import hashlib
+import json
 import struct
 import sys
 from collections.abc import Generator
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from forestay.model.errors import ForestayError
+
+WIRE = f"1-{sys.version_info.major}.{sys.version_info.minor}"
+"""Version of frames and records, with that of `marshal`; raise it with the layout of either. A control process takes
+over the connections of workers that run other code, but cannot read those of another wire."""
 
 HEAD = struct.Struct("<IB")
 FRAME_MAX = 64 << 20
@@ -28,7 +34,7 @@ class Kind(IntEnum):
     LIVE = 3  # marshal: OPENED records of live connections, a part of the resync
     RESYNCED = 4  # the resync is complete
     JOURNAL = 5  # marshal: list of records
-    COUNTERS = 6  # marshal: values in the order of `counters.NAMES`
+    COUNTERS = 6  # marshal: numbers by name
     DRAIN = 64  # JSON: {"drain_s": ..., "accept_rest": ...}
 
 
@@ -45,6 +51,55 @@ class Record:
 
 
 Opened: TypeAlias = tuple[int, str, int, str, tuple[str, int], tuple[str, int, str, int], float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """How a worker introduces itself. Fields are added and never removed or changed: any two versions understand it.
+
+    Attributes:
+        column: its column in the shared table.
+        name: of its listener.
+        address: host and port that the listener was told to listen on.
+        spec: `ListenerSpec.to_json`, as the worker's version writes it.
+        version: its `code_version`.
+        wire: its `WIRE`.
+        draining: it does not accept any more.
+    """
+
+    column: int
+    name: str
+    address: tuple[str, int]
+    spec: str
+    version: str
+    wire: str
+    draining: bool
+
+    def encode(self) -> bytes:
+        """The frame."""
+        return encode(Kind.HELLO, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read one of any version.
+
+        Raises:
+            BadFrame: if something is missing.
+        """
+        try:
+            values = json.loads(payload)
+            host, port = values["address"]
+            return cls(
+                column=int(values["column"]),
+                name=str(values["name"]),
+                address=(str(host), int(port)),
+                spec=str(values["spec"]),
+                version=str(values["version"]),
+                wire=str(values["wire"]),
+                draining=bool(values["draining"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadFrame(f"HELLO is incomplete: {error!r}") from error
 
 
 class BadFrame(ForestayError):

@@ -1,7 +1,7 @@
-"""Closes connections on which no byte moved for the idle timeout.
+"""Closes connections on which no byte moved for the idle timeout, and has the kernel probe silent servers.
 
 The kernel already stamps every socket, so messages are not stamped here: TCP_INFO of the client's side is asked for a
-few flows per tick, such that every flow is looked at four times per timeout.
+few flows per tick, such that every flow is looked at four times per timeout, and at least once a minute.
 """
 
 import socket
@@ -9,8 +9,10 @@ import struct
 
 from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.flow import Flows
+from forestay.dataplanes.relay.sockets import keep_alive
 
 LOOKS_PER_TIMEOUT = 4
+LOOK_EVERY_S = 60.0
 _LAST_DATA = struct.Struct("<44xI4xI")  # tcpi_last_data_sent, tcpi_last_data_recv: milliseconds ago
 
 
@@ -23,6 +25,7 @@ class IdleSweep:
 
     def __init__(self, flows: Flows, counters: Counters, timeout_s: float) -> None:
         self._flows, self._counters, self._timeout_s = flows, counters, timeout_s
+        self._pass_s = min(timeout_s / LOOKS_PER_TIMEOUT, LOOK_EVERY_S)
         self._todo: list[int] = []
         self._started_at_s = self._due = 0.0
         self._last_s = 0.0
@@ -30,13 +33,12 @@ class IdleSweep:
 
     def tick(self, now_s: float) -> None:
         """Look at the flows that are due."""
-        pass_s = self._timeout_s / LOOKS_PER_TIMEOUT
         if not self._todo:
-            if now_s - self._started_at_s < pass_s:
+            if now_s - self._started_at_s < self._pass_s:
                 return
             self._todo = list(self._flows.sides)
             self._started_at_s = self._last_s = now_s
-            self._rate_per_s, self._due = len(self._todo) / pass_s, 0.0
+            self._rate_per_s, self._due = len(self._todo) / self._pass_s, 0.0
         self._due += (now_s - self._last_s) * self._rate_per_s
         self._last_s = now_s
         while self._todo and self._due >= 1.0:
@@ -47,7 +49,10 @@ class IdleSweep:
         side = self._flows.sides.get(descriptor)
         if side is None or side.flow is None or not side.live or side is not side.flow.client:
             return
-        if now_s - side.flow.accepted_at_s < self._timeout_s:
+        age_s = now_s - side.flow.accepted_at_s
+        if age_s < 2 * self._pass_s and side.peer is not None:
+            keep_alive(side.peer.sock)  # here and not at connect: short connections need not pay for it
+        if age_s < self._timeout_s:
             return  # a socket that never sent reports the age of the machine
         try:
             sent_ms, received_ms = _LAST_DATA.unpack(

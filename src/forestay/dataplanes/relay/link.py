@@ -13,11 +13,10 @@ import select
 import socket
 from array import array
 from collections.abc import Callable
-from typing import Any
 
 from forestay.dataplanes.relay.counters import NAMES, Counters
 from forestay.dataplanes.relay.flow import NONBLOCKING, Flows
-from forestay.dataplanes.relay.frames import BadFrame, FrameReader, Kind, encode
+from forestay.dataplanes.relay.frames import BadFrame, FrameReader, Hello, Kind, encode
 from forestay.dataplanes.relay.picker import Picker
 
 BACKLOG_MAX = 8 << 20
@@ -32,7 +31,7 @@ class Link:
 
     Args:
         path: of the control process's socket.
-        hello: says who this worker is; JSON-able.
+        hello: says who this worker is.
         listener: descriptor of the listening socket, sent along with HELLO; None once it is closed.
         on_drain: called with `drain_s` and whether to accept first what waits.
     """
@@ -44,7 +43,7 @@ class Link:
         flows: Flows,
         picker: Picker,
         counters: Counters,
-        hello: Callable[[], dict[str, Any]],
+        hello: Callable[[], Hello],
         listener: Callable[[], int | None],
         on_drain: Callable[[float, bool], None],
     ) -> None:
@@ -56,6 +55,11 @@ class Link:
         self._resync: list[tuple[object, ...]] | None = None
         self._retry_at_s = self._counters_at_s = 0.0
         self.descriptor = -1
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is more to send than one tick takes."""
+        return self._resync is not None or bool(self._out)
 
     def tick(self, now_s: float) -> None:
         """Send what has gathered; connect where the link is down."""
@@ -80,8 +84,8 @@ class Link:
         """Add the counters to what is sent next."""
         if self._socket is None:
             return
-        values = [getattr(self._counters, name) for name in NAMES]
-        self._out += encode(Kind.COUNTERS, marshal.dumps(values))
+        counts = {name: getattr(self._counters, name) for name in NAMES}
+        self._out += encode(Kind.COUNTERS, marshal.dumps(counts))
 
     def flush(self, now_s: float) -> None:
         """Send as much as the socket takes."""
@@ -144,7 +148,7 @@ class Link:
 
     def _begin(self, link: socket.socket) -> None:
         """HELLO and the snapshot; the rest of the resync follows by ticks."""
-        hello = encode(Kind.HELLO, json.dumps(self._hello()).encode())
+        hello = self._hello().encode()
         listener = self._listener()
         sent = socket.send_fds(link, [hello], [] if listener is None else [listener])
         resolved = array("q", self._picker.placed)

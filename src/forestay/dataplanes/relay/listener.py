@@ -81,6 +81,11 @@ class ListenerSpec:
                     f"listener {self.name}: {field} = {getattr(self, field)!r}: must be one of {', '.join(choices)}"
                 )
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port
+
     def to_json(self) -> str:
         """One line that `from_json` reads; equal specs give equal lines."""
         return json.dumps(asdict(self), sort_keys=True)

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from forestay.control.ports import ConnectionSink
-from forestay.dataplanes.relay.counters import NAMES
 from forestay.dataplanes.relay.frames import BadFrame, Kind, Record
 from forestay.dataplanes.relay.ledger import Ledger
-from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.processes import WorkerProcess
 from forestay.dataplanes.relay.reception import Visitor
 from forestay.model.connection import Connection
@@ -27,9 +25,12 @@ class Member:
         column: its column in the shared table.
         picker: the 16-bit number in its connection ids.
         listener: name of its listener; "" until an adopted one has said it.
+        address: that its listener was told to listen on.
         process: None only while it is being started.
         visitor: its link, while there is one.
         draining: it was told to, or says so.
+        outdated: it runs other code or settings than it should.
+        foreign: its journal cannot be read.
         ready: it has said everything there is to say.
         live: ids of its connections.
         counters: its last ones.
@@ -39,11 +40,12 @@ class Member:
     column: int
     picker: int
     listener: str = ""
-    spec: ListenerSpec | None = None
+    address: tuple[str, int] | None = None
     process: WorkerProcess | None = None
     visitor: Visitor | None = None
     draining: bool = False
     outdated: bool = False
+    foreign: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     live: dict[str, None] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
@@ -73,7 +75,7 @@ def receive(member: Member, kind: int, payload: bytes, sink: ConnectionSink, led
             member.resolved, member.resync = np.frombuffer(payload, np.int64), []
             return
         elif kind == Kind.COUNTERS:
-            member.counters = dict(zip(NAMES, marshal.loads(payload), strict=True))
+            member.counters = dict(marshal.loads(payload))
             return
         elif kind == Kind.RESYNCED:
             records = ()

@@ -19,7 +19,7 @@ from forestay.dataplanes.relay.ledger import Ledger
 from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.shared_table import SLOTS_MIN, SharedTable, TableUnusable, Target, encode_targets
 from forestay.model.errors import ForestayError, InvalidInput
-from forestay.model.plan import Plan, Table
+from forestay.model.plan import BoolArray, Plan, Table
 
 RESOLVE_EVERY_S = 1.0
 
@@ -61,6 +61,7 @@ class RelayPlane:
         self._crew: Crew | None = None
         self._plan: tuple[Table, float] | None = None
         self._targets: tuple[Target | None, ...] = ()
+        self._known: BoolArray = np.zeros(0, np.bool_)
         self._names, self._names_version = b"", 0
         self._slot_of: dict[str, int] = {}
         self._lock: int | None = None
@@ -165,10 +166,11 @@ class RelayPlane:
         if targets != self._targets or not self._names_version:
             self._targets, self._names = targets, encode_targets(targets)
             self._names_version += 1
+            self._known = np.array([target is not None for target in targets], np.bool_)
             self._slot_of = {endpoint_id: slot for slot, endpoint_id in enumerate(plan.endpoint_ids) if endpoint_id}
-        if None in targets:
-            known = np.array([target is not None for target in targets])
-            plan = replace(plan, slots=plan.slots * known, paced=plan.paced * known)
+            self._addresses.keep(self._slot_of)
+        if not self._known.all():
+            plan = replace(plan, slots=plan.slots * self._known, paced=plan.paced * self._known)
         table, count = self._table, len(targets)
         if not table.fits(plan, self._names):
             table = table.succeed(plan, self._names)
@@ -184,11 +186,19 @@ class RelayPlane:
         """The newest generation that is there, or a first one."""
         paths = [path for path in self._dir.glob(f"{self._cluster}.table.*") if path.suffix[1:].isdigit()]
         paths.sort(key=lambda path: int(path.suffix[1:]))
+        newest: SharedTable | None = None
         for path in reversed(paths):
             try:
-                return SharedTable.open(path)
+                table = SharedTable.open(path)
             except (TableUnusable, ValueError) as error:
                 log.warning("table_unusable", path=str(path), error=str(error))
+                continue
+            if newest is None:
+                newest = table
+            else:  # an earlier life died between publishing in a new generation and sending its workers there
+                table.retire(newest)
+        if newest is not None:
+            return newest
         generation = int(paths[-1].suffix[1:]) + 1 if paths else 1
         return SharedTable.create(self._dir / f"{self._cluster}.table.{generation}", self._slots)
 

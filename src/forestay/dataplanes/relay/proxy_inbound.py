@@ -12,6 +12,9 @@ from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.flow import FAILED, Flow, Flows
 from forestay.dataplanes.relay.proxy_protocol import HEADER_MAX, BadHeader, parse
 
+PENDING_MAX = 1024
+"""Connections without a header at once; one more is refused."""
+
 DEADLINE_S = 3.0
 """A trusted proxy sends its header with the first packet; a retransmitted one is here by then."""
 
@@ -29,6 +32,10 @@ class ProxyInbound:
 
     def greet(self, flow: Flow) -> None:
         """Wait for the header of a flow that was just accepted."""
+        if len(self._pending) >= PENDING_MAX:
+            self._counters.proxy_rejected += 1
+            self._flows.reset(flow)
+            return
         self._pending[flow] = self._flows.now_s + DEADLINE_S
         # Edge-triggered: an incomplete header must not spin; every further packet is an edge.
         self._flows.watch(flow.client, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET, self._on_event)

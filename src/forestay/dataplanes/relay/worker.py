@@ -19,22 +19,21 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from forestay.dataplanes.relay.acceptor import Acceptor
 from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.dialer import Dialer
 from forestay.dataplanes.relay.flow import FAILED, Flows
-from forestay.dataplanes.relay.frames import code_version
+from forestay.dataplanes.relay.frames import WIRE, Hello, code_version
 from forestay.dataplanes.relay.idle import IdleSweep
 from forestay.dataplanes.relay.link import Link
 from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.picker import Picker
-from forestay.dataplanes.relay.proxy_inbound import ProxyInbound
+from forestay.dataplanes.relay.proxy_inbound import PENDING_MAX, ProxyInbound
 from forestay.dataplanes.relay.pump import Pump
-from forestay.dataplanes.relay.refusal import Refusal
+from forestay.dataplanes.relay.refusal import LINGERING_MAX, Refusal
 from forestay.dataplanes.relay.shared_table import SharedTable
 
 TICK_S = 0.01
@@ -44,6 +43,9 @@ REST_S = 0.1
 EVENTS_MAX = 256
 DESCRIPTORS_RESERVED = 64
 """For the epoll, the table, the link, the listener, Python itself."""
+
+DESCRIPTORS_MAX = 1 << 20
+"""The kernel's own limit where nobody has changed it (fs.nr_open)."""
 
 MESSAGE = select.EPOLLIN | select.EPOLLOUT
 HANGUP = select.EPOLLRDHUP | FAILED
@@ -174,7 +176,7 @@ class Worker:
     def _timeout_s(self) -> float:
         if self._pump.ready:
             return 0.0
-        if self._flows.journal or self._dialer.busy or self._drain_until_s is not None:
+        if self._flows.journal or self._dialer.busy or self._link.busy or self._drain_until_s is not None:
             return TICK_S
         return REST_S
 
@@ -229,20 +231,26 @@ class Worker:
     def _on_sigterm(self, *_: object) -> None:
         self._terminated = True
 
-    def _hello(self) -> dict[str, Any]:
-        return {
-            **asdict(self._config),
-            "version": code_version(),
-            "pid": os.getpid(),
-            "draining": bool(self._counters.draining),
-        }
+    def _hello(self) -> Hello:
+        return Hello(
+            column=self._config.column,
+            name=self._spec.name,
+            address=self._spec.address,
+            spec=self._config.spec,
+            version=code_version(),
+            wire=WIRE,
+            draining=bool(self._counters.draining),
+        )
 
     def _limits(self, spec: ListenerSpec) -> tuple[int, int]:
         """Connections and waiting ones that this worker may have: its share of the settings, within its descriptors."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        descriptors = DESCRIPTORS_MAX if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_MAX)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
         queue_max = -(-spec.queue_max // spec.workers)
-        ceiling = max(1, (hard - DESCRIPTORS_RESERVED - queue_max) // 2)
+        single = DESCRIPTORS_RESERVED + queue_max
+        single += LINGERING_MAX * (spec.protocol == "http") + PENDING_MAX * spec.proxy_in
+        ceiling = max(1, (descriptors - single) // 2)
         if spec.connections_max is not None:
             ceiling = min(ceiling, -(-spec.connections_max // spec.workers))
         return ceiling, queue_max
