@@ -58,6 +58,16 @@ async def test_a_relayed_connection_can_be_explained(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_the_access_log_has_a_line_for_every_connection_that_ended(tmp_path: Path) -> None:
+    async with (
+        EchoServer("a") as a,
+        Forestay(tmp_path, *LISTEN, "--to", a.address, "--set", "log.access=true") as forestay,
+    ):
+        assert await ask((await forestay.serving())["default/default"]) == "a"
+        line = await forestay.logged("closed")
+        assert (line["cluster"], line["endpoint"]) == ("default", a.address)
+
+
 async def test_sigterm_lets_connections_finish_and_accepts_nothing_new(tmp_path: Path) -> None:
     async with EchoServer("a") as a, Forestay(tmp_path, *configured(tmp_path, a.address)) as forestay:
         host, _, port = (await forestay.serving())["chat/public"].rpartition(":")
