@@ -227,6 +227,29 @@ async def test_detached_workers_are_adopted_and_a_second_control_process_is_turn
                 await close_all([client[1]])
 
 
+async def test_what_workers_placed_in_an_earlier_life_uses_up_no_slots_of_a_plan_that_was_there_at_the_start() -> None:
+    with runtime_directory() as directory:
+        async with serving() as endpoint:
+            plane = RelayPlane("chat", [spec()], directory)
+            await plane.start(Recorder())
+            plane.publish(plan_of([endpoint]))
+            clients = [await asyncio.open_connection(*plane.addresses()["public"]) for _ in range(5)]
+            for client in clients:
+                await talk(client)
+            plane.placed(endpoint)
+            await plane.detach()
+            plane, sink = RelayPlane("chat", [spec(), spec(name="more")], directory), Recorder()
+            plane.publish(plan_of([endpoint], slots=2))
+            await plane.start(sink)
+            try:
+                for name in ("public", "more"):
+                    clients.append(await asyncio.open_connection(*plane.addresses()[name]))
+                    await talk(clients[-1])
+                await close_all(writer for _, writer in clients)
+            finally:
+                await plane.stop(0.0)
+
+
 async def test_a_worker_that_died_while_nobody_watched_is_recognised() -> None:
     with runtime_directory() as directory:
         async with serving() as endpoint:

@@ -21,8 +21,9 @@ from forestay.dataplanes.relay.picker import Picker
 from forestay.dataplanes.relay.pump import Pump
 from forestay.dataplanes.relay.refusal import Refusal
 
-RETRY_S = 0.1
-"""Pause before a flow that every endpoint failed tries them all again."""
+RETRY_MIN_S, RETRY_MAX_S = 0.1, 1.0
+"""Pause before a flow that every endpoint failed tries them again: a quarter of its age, so that a full queue
+before dead servers does not turn into a storm of connects."""
 WAITING_PER_TICK = 256
 HANGUP = select.EPOLLRDHUP | FAILED
 CONNECT_PENDING = frozenset({0, errno.EINPROGRESS})
@@ -75,7 +76,8 @@ class Dialer:
         if slot >= 0:
             self._connect(flow, slot)
         elif flow.tried:
-            flow.tried, flow.not_before_s = (), flows.now_s + RETRY_S
+            pause_s = min(max((flows.now_s - flow.accepted_at_s) / 4, RETRY_MIN_S), RETRY_MAX_S)
+            flow.tried, flow.not_before_s = (), flows.now_s + pause_s
             self._wait(flow)
         elif self._picker.shed:
             self._counters.shed += 1
@@ -146,7 +148,7 @@ class Dialer:
         except OSError:  # no descriptor: as if there were no endpoint right now
             self._counters.descriptors_exhausted += 1
             flows.journal.append((Record.ABORTED, slot))
-            flow.not_before_s = flows.now_s + RETRY_S
+            flow.not_before_s = flows.now_s + RETRY_MIN_S
             self._wait(flow)
             return
         self._leave_queue(flow)
@@ -186,7 +188,9 @@ class Dialer:
         assert target is not None
         try:
             local = server.sock.getsockname()
-        except OSError:  # reset since
+        except OSError:
+            local = None  # reset since
+        if local is None or local[:2] == (target.host, target.port):  # a socket that met itself: nobody listens there
             self._counters.connect_failed += 1
             self._failed(flow)
             return

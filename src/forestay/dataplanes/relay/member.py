@@ -129,6 +129,8 @@ def _resynced(member: Member, sink: ConnectionSink, ledger: Ledger) -> None:
     member.live = dict.fromkeys(connection.id for connection in live)
     if member.resolved is not None:
         ledger.reset(member.column, member.resolved)
+        if not member.ready.is_set():  # from an earlier life: what it did there is in the prices
+            ledger.join(member.column)
         member.resolved = None
     sink.resynced(member.owner, live)
     member.ready.set()

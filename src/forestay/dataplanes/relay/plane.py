@@ -80,6 +80,8 @@ class RelayPlane:
         self._lock = self._take_lock()
         self._table = self._open_table()
         self._ledger.widen(self._table.capacity)
+        self._ledger.reset(0, self._table.placed_array(0))
+        self._ledger.join(0)
         self._names_version = self._table.names_version
         control = self._dir / f"{self._cluster}.sock"
         self._crew = Crew(self._dir, control, self._specs, self._current_table, self._ledger, sink, self._write)
