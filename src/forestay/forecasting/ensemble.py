@@ -22,6 +22,9 @@ SHARE = 0.005
 """Weight that goes round per round: an expert that was useless for long comes back within a minute."""
 MEMORIES = (0.5, 0.1, 0.03)
 """Weights of the newest report in the means that the correction sees."""
+FEATURES = 2 + len(MEMORIES)
+"""What the correction sees: the last value's and the recent means' distances, and the base itself, whose level drifts
+from the truth where lifetimes or arrivals change faster than they are learned."""
 STRENGTH = 60.0
 
 
@@ -41,7 +44,7 @@ class Ensemble(Learned):
         self.calibration = Calibration()
         self._means: FloatArray = np.zeros((len(MEMORIES), endpoints))
         self._seen: BoolArray = np.zeros(endpoints, bool)
-        self._ridge = OnlineRidge(np.zeros(1 + len(MEMORIES)), STRENGTH)
+        self._ridge = OnlineRidge(np.zeros(FEATURES), STRENGTH)
         self._loss: FloatArray = np.full(HORIZONS, 1e-4)  # of the last value, running
         self._past: Past[tuple[FloatArray, FloatArray, BoolArray]] = Past()
 
@@ -96,9 +99,10 @@ class Ensemble(Learned):
         counts = (known & self._seen)[sample]
         experts = np.stack(self._experts(base, load, sample))
         self._past.push(now_s, (experts, expected[:, sample], counts))
-        features = np.empty((HORIZONS, 1 + len(MEMORIES), len(sample)))
+        features = np.empty((HORIZONS, FEATURES, len(sample)))
         features[:, 0] = load[sample] - base[:, sample]
-        features[:, 1:] = load[sample] - self._means[:, sample]
+        features[:, 1:-1] = load[sample] - self._means[:, sample]
+        features[:, -1] = base[:, sample]
         self._ridge.remember(now_s, base[:, sample], features, counts)
 
     def _experts(
@@ -107,7 +111,8 @@ class Ensemble(Learned):
         """Corrected, structural and last value for some endpoints, each of shape (horizons, rows)."""
         base, load = base[:, rows], load[rows]
         weights = self._ridge.weights
-        corrected = base + weights[:, :1] * (load - base) + weights[:, 1:] @ (load - self._means[:, rows])
+        recent = load - self._means[:, rows]
+        corrected = base + weights[:, :1] * (load - base) + weights[:, 1:-1] @ recent + weights[:, -1:] * base
         return np.maximum(corrected, 0.0), base, np.broadcast_to(load, base.shape)
 
     def _weigh(self, horizon: int, losses: FloatArray) -> None:
