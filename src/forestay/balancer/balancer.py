@@ -181,18 +181,21 @@ class Balancer:
         """
         now_s = self._clock(now_s)
         if client or self._queue or self._places.reserved(connection_id) >= 0:
-            verdict = self._answer_at_once(connection_id, now_s, client, exclude)
+            verdict = self._given(connection_id, exclude)
             if verdict is not None:
                 return verdict
+            self._places.release(connection_id)
+            wait_s = self._clients.take(client, now_s)
+            if wait_s > 0:
+                return Verdict("shed", connection_id, "", "client_rate", wait_s)
         slot, reason = self._choose(zone, prefer, exclude)
         if slot >= 0 and self._passes_queue():
             return self._admit(connection_id, slot, reason, now_s)
-        if self._places.table.shed:
-            return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
-        deadline_s = now_s + self.settings.queue_deadline_s
-        if not self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude))):
-            return Verdict("shed", connection_id, "", "queue_full", self._retry_after_s())
-        return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
+        verdict = self._put_off(connection_id)
+        if verdict.kind == "queue":
+            deadline_s = now_s + self.settings.queue_deadline_s
+            self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude)))
+        return verdict
 
     def preview(
         self,
@@ -206,12 +209,13 @@ class Balancer:
     ) -> Verdict:
         """What `place` would say; nothing changes, and rate limits of clients are not looked at."""
         self._clock(now_s)
+        verdict = self._given(connection_id, exclude)
+        if verdict is not None:
+            return verdict
         slot, reason = self._choose(zone, prefer, exclude)
         if slot >= 0 and self._passes_queue():
             return Verdict("admit", connection_id, self._roster.ids[slot], reason)
-        if self._places.table.shed or len(self._queue) >= self.settings.queue_max:
-            return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
-        return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
+        return self._put_off(connection_id)
 
     def poll(self, now_s: float) -> list[Verdict]:
         """Verdicts of queued connections whose turn or deadline has come, in order of arrival."""
@@ -373,18 +377,24 @@ class Balancer:
         """Whether a newcomer need not wait: nobody does, or there is room for all."""
         return not self._queue or self._places.spare > len(self._queue)
 
-    def _answer_at_once(self, connection_id: str, now_s: float, client: str, exclude: Iterable[str]) -> Verdict | None:
-        """The answers that need no choice: placed already, waiting already, or the client asks too often."""
+    def _given(self, connection_id: str, exclude: Iterable[str]) -> Verdict | None:
+        """The answer given before, where it still holds: placed already, or waiting already."""
         slot = self._places.reserved(connection_id)
         if slot >= 0:
             endpoint_id = self._roster.ids[slot]
             if endpoint_id not in exclude and self._roster.takes_part(self.settings.memory_max)[slot]:
                 return Verdict("admit", connection_id, endpoint_id, "reserved")
-            self._places.release(connection_id)
-        if connection_id in self._queue:
+        elif connection_id in self._queue:
             return Verdict("queue", connection_id, "", "waiting", self.settings.queue_deadline_s)
-        wait_s = self._clients.take(client, now_s)
-        return Verdict("shed", connection_id, "", "client_rate", wait_s) if wait_s > 0 else None
+        return None
+
+    def _put_off(self, connection_id: str) -> Verdict:
+        """The answer where nobody may take the connection now: wait, or refuse where waiting would not help."""
+        if self._places.table.shed:
+            return Verdict("shed", connection_id, "", "overload", self._retry_after_s())
+        if self._queue.full:
+            return Verdict("shed", connection_id, "", "queue_full", self._retry_after_s())
+        return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
 
     def _choose(self, zone: str, prefer: str | None, exclude: Iterable[str]) -> tuple[int, str]:
         """Slot and reason, not counted yet; -1 where nobody may take it."""

@@ -91,14 +91,16 @@ class Queue:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(list(self._waiting.values()))
 
-    def push(self, waiting: Waiting) -> bool:
-        """Queue one, False where the queue is full. Asking again keeps the place in the queue."""
-        if waiting.connection_id in self._waiting:
-            return True
-        if len(self._waiting) >= self.size_max:
-            return False
+    @property
+    def full(self) -> bool:
+        """Whether nobody else may wait."""
+        return len(self._waiting) >= self.size_max
+
+    def push(self, waiting: Waiting) -> None:
+        """Queue one that does not wait yet."""
+        assert not self.full
+        assert waiting.connection_id not in self._waiting
         self._waiting[waiting.connection_id] = waiting
-        return True
 
     def remove(self, connection_id: str) -> bool:
         """Take one out; False where it was not waiting."""
