@@ -20,7 +20,8 @@ class Decision(NamedTuple):
         reason: as in the verdict.
         cost: its price.
         row: its squared price by horizon, before the placement.
-        rivals: the next cheapest known, as (endpoint id, price); prices are lower bounds.
+        rivals: the cheapest endpoints known, the chosen one perhaps among them.
+        rival_costs: their prices; lower bounds.
     """
 
     at_s: float
@@ -28,16 +29,18 @@ class Decision(NamedTuple):
     reason: str
     cost: float
     row: Sequence[float]
-    rivals: Sequence[tuple[str, float]]
+    rivals: Sequence[str]
+    rival_costs: Sequence[float]
 
     def words(self, connection_id: str, threshold: float) -> str:
         """The explanation for a person."""
         loads = [math.log(squared) / (2 * KAPPA) for squared in self.row]
+        rivals = [pair for pair in zip(self.rivals, self.rival_costs, strict=True) if pair[0] != self.endpoint_id]
         lines = [
             f"{connection_id} was placed on {self.endpoint_id} at {self.at_s:.3f} s: {self.reason}",
             "  seconds ahead   " + "".join(f"{horizon_s:7g}" for horizon_s in HORIZONS_S.tolist()),
             "  predicted load  " + "".join(f"{load:7.3f}" for load in loads) + f"   (threshold {threshold:.2f})",
-            f"  price {self.cost:.3f}" + "".join(f"; {rival}: at least {cost:.3f}" for rival, cost in self.rivals),
+            f"  price {self.cost:.3f}" + "".join(f"; {rival}: at least {cost:.3f}" for rival, cost in rivals),
         ]
         return "\n".join(lines)
 

@@ -107,11 +107,11 @@ class Places:
                 return near, "zone"
         return slot, "fittest"
 
-    def evidence(self, slot: int) -> tuple[float, Sequence[float], list[tuple[str, float]]]:
-        """What speaks for a slot right now: its price, its squared prices by horizon, the cheapest others' prices."""
+    def evidence(self, slot: int) -> tuple[float, Sequence[float], tuple[str, ...], tuple[float, ...]]:
+        """What speaks for a slot right now: its price, its squared prices by horizon, the cheapest ids and prices."""
         planner, ids = self._planner, self.table.endpoint_ids
-        rivals = [(ids[other], cost) for cost, _, other in planner.cheapest() if other != slot]
-        return planner.last_cost(slot), planner.row(slot), rivals
+        costs, _, slots = zip(*planner.cheapest(), strict=True)
+        return planner.last_cost(slot), planner.row(slot), tuple([ids[other] for other in slots]), costs
 
     # ---- counting
 

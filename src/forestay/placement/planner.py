@@ -5,7 +5,7 @@ that the others may read. So a heap entry is a lower bound: look at the top, add
 sink it if it rose. Nobody locks; two pickers that look within the same microsecond may both take the same slot, which
 the next look corrects.
 
-Only the cheapest few hundred endpoints are kept as Python lists, whose arithmetic is several times faster than that of
+Only the cheapest few hundred endpoints are kept as tuples, whose arithmetic is several times faster than that of
 short arrays; the rest stay in arrays until the cheapest of them is reached.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from forestay.model.plan import BoolArray, FloatArray, IntArray, Table
 
 HOT = 512
-"""Endpoints kept as lists. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
+"""Endpoints kept as tuples. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
 
 
 class Planner:
@@ -53,7 +53,7 @@ class Planner:
         self._limits = (table.slots.copy(), table.slots + table.paced)
         self._wide = False  # True once nobody has slots left: the paced ones count as well
         self._seed = seed * 0x9E3779B1
-        self._rows: dict[int, list[float]] = {}  # squared prices of the hot slots
+        self._rows: dict[int, Sequence[float]] = {}  # squared prices of the hot slots; see _warm
         self._rebuild()
 
     def pick(self, exclude: Container[int] = ()) -> int:
@@ -117,10 +117,10 @@ class Planner:
             limit[slot] += room
         if slot in self._rows:
             self._hot_limit[slot] += room
-            self._rows[slot] = list(map(mul, self._rows[slot], factors))
+            self._rows[slot] = tuple(map(mul, self._rows[slot], factors))
             self._push(slot)
             return
-        price = list(map(mul, self._price[slot].tolist(), factors))
+        price = tuple(map(mul, self._price[slot].tolist(), factors))
         self._price[slot] = price
         if self._cost(price) < self._bound:  # it may be the cheapest now
             self._follow(slot)
@@ -173,9 +173,9 @@ class Planner:
         factors, more = self._factors[slot], placed - self._hot_seen[slot]
         row = self._rows[slot]
         if more == 1:
-            row = list(map(mul, row, factors))
+            row = tuple(map(mul, row, factors))
         else:
-            row = list(map(mul, row, map(pow, factors, repeat(more))))
+            row = tuple(map(mul, row, map(pow, factors, repeat(more))))
         self._rows[slot] = row
         self._hot_seen[slot] = placed
         if placed >= self._hot_limit[slot]:
@@ -189,7 +189,7 @@ class Planner:
         """Bring any slot up to the counters, wherever it is in the heap."""
         row, placed = self.row(slot), self.placed(slot)
         factors = map(pow, self._factors[slot], repeat(placed - self._hot_seen[slot]))
-        self._rows[slot] = list(map(mul, row, factors))
+        self._rows[slot] = tuple(map(mul, row, factors))
         self._hot_seen[slot] = placed
         self._push(slot)
 
@@ -216,7 +216,7 @@ class Planner:
         return total
 
     def _rebuild(self) -> None:
-        """Bring all prices up to date and keep the cheapest as lists."""
+        """Bring all prices up to date and keep the cheapest as tuples."""
         self._cool()
         placed = self._counted() - self._base
         risen = np.flatnonzero(placed != self._seen)
@@ -227,14 +227,14 @@ class Planner:
         self._bound = np.inf
         if len(cost) > HOT:
             nearest = np.argpartition(cost, HOT)
-            # Nobody outside the lists is cheaper, but for the rounding in which arrays and lists differ.
+            # Nobody outside the tuples is cheaper, but for the rounding in which arrays and tuples differ.
             self._bound = float(cost[nearest[HOT]]) * (1 + 1e-9)
             cheap = nearest[:HOT]
             cheap = cheap[np.isfinite(cost[cheap])]
         else:
             cheap = np.flatnonzero(np.isfinite(cost))
         self._rows = {}
-        self._factors: dict[int, list[float]] = {}
+        self._factors: dict[int, Sequence[float]] = {}
         self._value: dict[int, float] = {}
         self._hot_seen: dict[int, int] = {}
         self._hot_base: dict[int, int] = {}
@@ -246,15 +246,15 @@ class Planner:
         heapq.heapify(self._heap)
 
     def _warm(self, slots: list[int]) -> None:
-        """Move endpoints from the arrays to the lists."""
-        self._rows.update(zip(slots, self._price[slots].tolist(), strict=True))
-        self._factors.update(zip(slots, self._factor[slots].tolist(), strict=True))
+        """Move endpoints from the arrays to tuples, which the garbage collector soon stops looking at."""
+        self._rows.update(zip(slots, map(tuple, self._price[slots].tolist()), strict=True))
+        self._factors.update(zip(slots, map(tuple, self._factor[slots].tolist()), strict=True))
         self._hot_seen.update(zip(slots, self._seen[slots].tolist(), strict=True))
         self._hot_base.update(zip(slots, self._base[slots].tolist(), strict=True))
         self._hot_limit.update(zip(slots, self._limits[self._wide][slots].tolist(), strict=True))
 
     def _cool(self) -> None:
-        """Write the lists back to the arrays."""
+        """Write the tuples back to the arrays."""
         slots = list(self._rows)
         if slots:
             self._price[slots] = list(self._rows.values())
