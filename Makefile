@@ -53,5 +53,9 @@ bench-core: $(STAMP)  ## place and tick
 bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
 	$(BIN)/python benchmarks/relay.py
 
+docs: $(STAMP)  ## the site, in site/
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf $(VENV) build dist site
