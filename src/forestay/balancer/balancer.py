@@ -180,7 +180,7 @@ class Balancer:
             exclude: endpoints that must not be chosen, e.g. because they just failed.
         """
         now_s = self._clock(now_s)
-        if client or self._queue or self._places.reserved(connection_id) >= 0:
+        if client or self._queue.waiting or connection_id in self._places.reserved:
             verdict = self._given(connection_id, exclude)
             if verdict is not None:
                 return verdict
@@ -189,7 +189,7 @@ class Balancer:
             if wait_s > 0:
                 return Verdict("shed", connection_id, "", "client_rate", wait_s)
         slot, reason = self._choose(zone, prefer, exclude)
-        if slot >= 0 and self._passes_queue():
+        if slot >= 0 and (not self._queue.waiting or self._passes_queue()):
             return self._admit(connection_id, slot, reason, now_s)
         verdict = self._put_off(connection_id)
         if verdict.kind == "queue":
@@ -213,7 +213,7 @@ class Balancer:
         if verdict is not None:
             return verdict
         slot, reason = self._choose(zone, prefer, exclude)
-        if slot >= 0 and self._passes_queue():
+        if slot >= 0 and (not self._queue.waiting or self._passes_queue()):
             return Verdict("admit", connection_id, self._roster.ids[slot], reason)
         return self._put_off(connection_id)
 
@@ -306,7 +306,7 @@ class Balancer:
         """The scores that a placement was decided on, for a person.
 
         Raises:
-            UnknownConnection: if it was not placed here, or longer ago than the last 50,000 placements.
+            UnknownConnection: if it was not placed here, or longer ago than the last 28,000 placements.
         """
         decision = self._decisions.find(connection_id)
         if decision is None:
@@ -374,12 +374,12 @@ class Balancer:
         self._places.resize(size)
 
     def _passes_queue(self) -> bool:
-        """Whether a newcomer need not wait: nobody does, or there is room for all."""
-        return not self._queue or self._places.spare > len(self._queue)
+        """Whether a newcomer need not wait behind those who do: there is room for all."""
+        return self._places.spare > len(self._queue)
 
     def _given(self, connection_id: str, exclude: Iterable[str]) -> Verdict | None:
         """The answer given before, where it still holds: placed already, or waiting already."""
-        slot = self._places.reserved(connection_id)
+        slot = self._places.reserved_on(connection_id)
         if slot >= 0:
             endpoint_id = self._roster.ids[slot]
             if endpoint_id not in exclude and self._roster.takes_part(self.settings.memory_max)[slot]:
@@ -412,17 +412,18 @@ class Balancer:
         )
 
     def _admit(self, connection_id: str, slot: int, reason: str, now_s: float) -> Verdict:
-        endpoint_id = self._roster.ids[slot]
-        self._decisions.recent[connection_id] = (now_s, endpoint_id, reason, *self._places.evidence(slot))
-        self._places.reserve(connection_id, slot, now_s)
+        ids = self._places.table.endpoint_ids
+        endpoint_id = ids[slot]
+        evidence = self._places.reserve(connection_id, slot, now_s)
+        self._decisions.newest[connection_id] = (now_s, endpoint_id, reason, evidence, ids)
         return Verdict("admit", connection_id, endpoint_id, reason)
 
     def _note_pick(self, connection_id: str, slot: int, now_s: float) -> None:
         """Remember why a data plane picked `slot` from the table, as far as can be told afterwards."""
         if self._places.outdated:  # adopted before the first tick, or the endpoint is newer than the table
             return
-        decision = (now_s, self._roster.ids[slot], "picked by a data plane", *self._places.evidence(slot))
-        self._decisions.recent[connection_id] = decision
+        ids, evidence = self._places.table.endpoint_ids, self._places.evidence(slot)
+        self._decisions.newest[connection_id] = (now_s, ids[slot], "picked by a data plane", evidence, ids)
 
     def _retry_after_s(self) -> float:
         """When asking again may help: a tick at least, and later the fuller the queue is."""
@@ -434,7 +435,7 @@ class Balancer:
         dt_s = now_s - self._priced_s if math.isfinite(self._priced_s) else 1.0
         counts = self._forecaster.population.counts.sum(0)
         room = roster.connections_max - counts
-        ids = tuple(roster.ids)
+        ids = roster.table_ids()
         by_load = bool((known & takes_part).any())
         if by_load:
             table = self._pricing.table(ids, outlook, takes_part, room, self._places.taken, dt_s)

@@ -1,14 +1,22 @@
 """Why a connection went where it went: the numbers that the decision was made on, kept and put into words."""
 
 import math
+import struct
+from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from forestay.model.horizons import HORIZONS_S
+from forestay.model.horizons import HORIZONS, HORIZONS_S
 from forestay.placement.fitness import KAPPA
+from forestay.placement.planner import Evidence
 
-KEPT_MIN = 25_000
-"""Decisions remembered at least, and at most twice as many: some 300 bytes each."""
+GENERATION = 4_000
+GENERATIONS = 8
+"""Decisions are dropped a generation at a time: some 30,000 are remembered, at some 400 bytes each."""
+
+
+Fields: TypeAlias = tuple[float, str, str, Evidence, Sequence[str]]
+"""The fields of a `Decision`: a plain tuple is made in a tenth of the time."""
 
 
 class Decision(NamedTuple):
@@ -18,46 +26,50 @@ class Decision(NamedTuple):
         at_s: when.
         endpoint_id: the chosen endpoint.
         reason: as in the verdict.
-        cost: its price.
-        row: its squared price by horizon, before the placement.
-        rivals: the cheapest endpoints known, the chosen one perhaps among them.
-        rival_costs: their prices; lower bounds.
+        evidence: what spoke for it.
+        ids: endpoint id by slot, at the time.
     """
 
     at_s: float
     endpoint_id: str
     reason: str
-    cost: float
-    row: Sequence[float]
-    rivals: Sequence[str]
-    rival_costs: Sequence[float]
+    evidence: Evidence
+    ids: Sequence[str]
 
     def words(self, connection_id: str, threshold: float) -> str:
         """The explanation for a person."""
-        loads = [math.log(squared) / (2 * KAPPA) for squared in self.row]
-        rivals = [pair for pair in zip(self.rivals, self.rival_costs, strict=True) if pair[0] != self.endpoint_id]
+        cost, row, cheapest = self.evidence
+        loads = [math.log(squared) / (2 * KAPPA) for squared in struct.unpack(f"{HORIZONS}d", row)]
+        rivals = [(self.ids[slot], price) for price, _, slot in cheapest if self.ids[slot] != self.endpoint_id]
         lines = [
             f"{connection_id} was placed on {self.endpoint_id} at {self.at_s:.3f} s: {self.reason}",
             "  seconds ahead   " + "".join(f"{horizon_s:7g}" for horizon_s in HORIZONS_S.tolist()),
             "  predicted load  " + "".join(f"{load:7.3f}" for load in loads) + f"   (threshold {threshold:.2f})",
-            f"  price {self.cost:.3f}" + "".join(f"; {rival}: at least {cost:.3f}" for rival, cost in rivals),
+            f"  price {cost:.3f}" + "".join(f"; {rival}: at least {price:.3f}" for rival, price in rivals),
         ]
         return "\n".join(lines)
 
 
 class Decisions:
-    """The last few ten thousand decisions by connection: two generations, the older dropped whole."""
+    """The last few ten thousand decisions by connection.
+
+    Attributes:
+        newest: the generation that is being filled.
+    """
 
     def __init__(self) -> None:
-        self.recent: dict[str, tuple[object, ...]] = {}
-        self._older: dict[str, tuple[object, ...]] = {}
+        self.newest: dict[str, Fields] = {}
+        self._older: deque[dict[str, Fields]] = deque(maxlen=GENERATIONS - 1)
 
     def turn(self) -> None:
         """Begin a new generation when this one is full."""
-        if len(self.recent) >= KEPT_MIN:
-            self.recent, self._older = {}, self.recent
+        if len(self.newest) >= GENERATION:
+            self._older.append(self.newest)
+            self.newest = {}
 
     def find(self, connection_id: str) -> Decision | None:
         """The decision about a connection, None where it is forgotten."""
-        fields = self.recent.get(connection_id) or self._older.get(connection_id)
-        return None if fields is None else Decision(*fields)  # type: ignore[arg-type]  # kept as plain tuples: faster
+        for generation in (self.newest, *reversed(self._older)):
+            if connection_id in generation:
+                return Decision(*generation[connection_id])
+        return None

@@ -15,7 +15,7 @@ from forestay.model.horizons import HORIZONS
 from forestay.model.outlook import Outlook
 from forestay.model.plan import IntArray, Table
 from forestay.placement.fitness import KAPPA
-from forestay.placement.planner import Planner
+from forestay.placement.planner import Evidence, Planner
 
 _PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
 
@@ -29,6 +29,7 @@ class Places:
     Attributes:
         table: of the moment.
         outdated: True where endpoints changed since: `renew` before choosing.
+        reserved: reservations by connection, oldest first: slot, and when.
         spare: places left until the next table, more or less; newcomers pass the queue while all fit.
     """
 
@@ -40,7 +41,7 @@ class Places:
         self._seed = seed
         self._placed: IntArray = limits  # cumulative placements by slot
         self._placed_then: IntArray = limits  # when the table was made
-        self._reserved: dict[str, tuple[int, float]] = {}  # id -> slot, when
+        self.reserved: dict[str, tuple[int, float]] = {}
         self._scale: Sequence[float] = ()
         self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon; empty: by counts
         self._planner = Planner(self.table, self._placed.data)
@@ -60,7 +61,7 @@ class Places:
     def renew(self, table: Table, outlook: Outlook, *, by_load: bool) -> None:
         """Go on with another table."""
         reserved = np.zeros(len(self._placed), np.int64)
-        for slot, _ in self._reserved.values():
+        for slot, _ in self.reserved.values():
             reserved[slot] += 1
         self.table = table
         self.spare = int((table.slots + table.paced).sum())
@@ -107,28 +108,28 @@ class Places:
                 return near, "zone"
         return slot, "fittest"
 
-    def evidence(self, slot: int) -> tuple[float, Sequence[float], tuple[str, ...], tuple[float, ...]]:
-        """What speaks for a slot right now: its price, its squared prices by horizon, the cheapest ids and prices."""
-        planner, ids = self._planner, self.table.endpoint_ids
-        costs, _, slots = zip(*planner.cheapest(), strict=True)
-        return planner.last_cost(slot), planner.row(slot), tuple([ids[other] for other in slots]), costs
+    def evidence(self, slot: int) -> Evidence:
+        """What speaks for a slot right now."""
+        return self._planner.evidence(slot)
 
     # ---- counting
 
-    def reserve(self, connection_id: str, slot: int, now_s: float) -> None:
-        """Give a connection its place; counted at once."""
+    def reserve(self, connection_id: str, slot: int, now_s: float) -> Evidence:
+        """Give a connection its place, counted at once; returns what spoke for it."""
+        evidence = self._planner.evidence(slot)
         self._planner.count(slot)
         self.spare -= 1
-        self._reserved[connection_id] = (slot, now_s)
+        self.reserved[connection_id] = (slot, now_s)
+        return evidence
 
-    def reserved(self, connection_id: str) -> int:
+    def reserved_on(self, connection_id: str) -> int:
         """The slot that a connection holds, -1 for none."""
-        return self._reserved.get(connection_id, (-1, 0.0))[0]
+        return self.reserved.get(connection_id, (-1, 0.0))[0]
 
     def take_up(self, connection_id: str, slot: int) -> bool:
         """A connection opened on `slot`; False where it had no reservation there: its place is counted now."""
-        if self.reserved(connection_id) == slot:
-            del self._reserved[connection_id]
+        if self.reserved_on(connection_id) == slot:
+            del self.reserved[connection_id]
             return True
         self.release(connection_id)
         self._placed[slot] += 1
@@ -137,7 +138,7 @@ class Places:
 
     def release(self, connection_id: str) -> bool:
         """Take back a reservation; False where there is none."""
-        slot, _ = self._reserved.pop(connection_id, (-1, 0.0))
+        slot, _ = self.reserved.pop(connection_id, (-1, 0.0))
         if slot < 0:
             return False
         self.spare += 1
@@ -149,15 +150,15 @@ class Places:
 
     def expire(self, until_s: float) -> None:
         """Take back the reservations made until a moment."""
-        for connection_id, (_, at_s) in list(self._reserved.items()):  # oldest first
+        for connection_id, (_, at_s) in list(self.reserved.items()):  # oldest first
             if at_s > until_s:
                 break
             self.release(connection_id)
 
     def vacate(self, slot: int) -> None:
         """The slot's endpoint is gone, and its reservations with it."""
-        for connection_id in [c for c, (reserved, _) in self._reserved.items() if reserved == slot]:
-            del self._reserved[connection_id]
+        for connection_id in [c for c, (reserved, _) in self.reserved.items() if reserved == slot]:
+            del self.reserved[connection_id]
         self.outdated = True
 
     def gave_back(self, slot: int, age: int) -> None:

@@ -39,6 +39,7 @@ class Roster(Learned):
     def __init__(self) -> None:
         self.size = 0
         self.ids: list[str] = []
+        self._table_ids: tuple[str, ...] | None = None
         self.slot: dict[str, int] = {}
         self.zones: list[str] = []
         self._resting: OrderedDict[str, int] = OrderedDict()
@@ -70,6 +71,7 @@ class Roster(Learned):
             slot = self._resting.popitem(last=False)[1]
         self.slot[endpoint_id] = slot
         self.ids[slot] = endpoint_id
+        self._table_ids = None
         self.present[slot] = self.healthy[slot] = True
         self.draining[slot] = self.fresh[slot] = False
         self.at_s[slot] = -math.inf
@@ -86,6 +88,7 @@ class Roster(Learned):
         size = self.size + self.size // 4 + 8
         more = size - self.size
         self.ids += [""] * more
+        self._table_ids = None
         self.zones += [""] * more
         self._free += range(size - 1, self.size - 1, -1)
         self.resize(size)
@@ -98,6 +101,7 @@ class Roster(Learned):
         del self.slot[endpoint_id]
         self._resting[endpoint_id] = slot
         self.ids[slot] = ""
+        self._table_ids = None
         self.present[slot] = False
         return slot
 
@@ -131,6 +135,12 @@ class Roster(Learned):
     def known(self, now_s: float, stale_after_s: float) -> BoolArray:
         """Endpoints whose last report still counts."""
         return self.present & (now_s - self.at_s <= stale_after_s)
+
+    def table_ids(self) -> tuple[str, ...]:
+        """Id by slot, "" for free ones; the same object until an endpoint comes or goes."""
+        if self._table_ids is None:
+            self._table_ids = tuple(self.ids)
+        return self._table_ids
 
     def slots(self) -> IntArray:
         """Slots in use, ascending."""

@@ -79,32 +79,32 @@ class Queue:
     """
 
     def __init__(self, size_max: int) -> None:
-        self._waiting: OrderedDict[str, Waiting] = OrderedDict()
+        self.waiting: OrderedDict[str, Waiting] = OrderedDict()
         self.size_max = size_max
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def __contains__(self, connection_id: object) -> bool:
-        return connection_id in self._waiting
+        return connection_id in self.waiting
 
     def __iter__(self) -> Iterator[Waiting]:
-        return iter(list(self._waiting.values()))
+        return iter(list(self.waiting.values()))
 
     @property
     def full(self) -> bool:
         """Whether nobody else may wait."""
-        return len(self._waiting) >= self.size_max
+        return len(self.waiting) >= self.size_max
 
     def push(self, waiting: Waiting) -> None:
         """Queue one that does not wait yet."""
         assert not self.full
-        assert waiting.connection_id not in self._waiting
-        self._waiting[waiting.connection_id] = waiting
+        assert waiting.connection_id not in self.waiting
+        self.waiting[waiting.connection_id] = waiting
 
     def remove(self, connection_id: str) -> bool:
         """Take one out; False where it was not waiting."""
-        return self._waiting.pop(connection_id, None) is not None
+        return self.waiting.pop(connection_id, None) is not None
 
 
 class ClientRates:

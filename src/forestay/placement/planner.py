@@ -11,10 +11,12 @@ short arrays; the rest stay in arrays until the cheapest of them is reached.
 
 import copy
 import heapq
+import struct
 from collections.abc import Container, MutableSequence, Sequence
 from itertools import repeat
 from math import sqrt
 from operator import add, mul
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,6 +24,10 @@ from forestay.model.plan import BoolArray, FloatArray, IntArray, Table
 
 HOT = 512
 """Endpoints kept as tuples. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
+
+Evidence: TypeAlias = tuple[float, bytes, tuple[tuple[float, int, int], ...]]
+"""A slot's price, its squared price per horizon point as native doubles (one object instead of ten: thousands are kept
+for explanations), and the top of the heap as (price, tie, slot), whose prices are lower bounds."""
 
 
 class Planner:
@@ -52,6 +58,7 @@ class Planner:
         self._seen = np.zeros(len(self._base), np.int64)  # placements that _price contains
         self._limits = (table.slots.copy(), table.slots + table.paced)
         self._wide = False  # True once nobody has slots left: the paced ones count as well
+        self._pack = struct.Struct(f"{len(self._level)}d").pack
         self._seed = seed * 0x9E3779B1
         self._rows: dict[int, Sequence[float]] = {}  # squared prices of the hot slots; see _warm
         self._rebuild()
@@ -133,14 +140,10 @@ class Planner:
         """Placements on `slot` since the table was made, by all pickers."""
         return int(self._own[slot] + sum(column[slot] for column in self._others) - self._base[slot])
 
-    def cheapest(self) -> list[tuple[float, int, int]]:
-        """The top of the heap as (price, tie, slot), for explanations: prices are lower bounds."""
-        return self._heap[:3]
-
-    def last_cost(self, slot: int) -> float:
-        """Price of `slot` when it was last looked at, without looking again."""
-        value = self._value.get(slot, -1.0)
-        return value if value >= 0 else self.cost(slot)
+    def evidence(self, slot: int) -> "Evidence":
+        """What speaks for `slot` right now."""
+        row, cost = self.row(slot), self._value.get(slot, -1.0)  # known already where the slot is in the heap
+        return cost if cost >= 0 else self._cost(row), self._pack(*row), tuple(self._heap[:3])
 
     def row(self, slot: int) -> Sequence[float]:
         """Squared price of `slot` per horizon point; a row is replaced, never changed, so it may be kept."""
