@@ -12,8 +12,8 @@ import numpy as np
 
 from forestay.model.plan import UNLIMITED, BoolArray, FloatArray, IntArray
 
-APPROACH_S = 10.0
-"""An endpoint at a pace uses up the rest of its headroom no faster than in this time."""
+APPROACH_S = 3.0
+"""An endpoint at a pace uses up the rest of its headroom in about this time: waiting costs latency now."""
 CREDIT_S = 2.0
 """Unused pace is kept this long, so that rates under one a second work."""
 
