@@ -59,7 +59,7 @@ async def test_what_waits_goes_out_in_one_request_dated_by_age(plane: ControlPla
 
 
 async def test_one_connection_is_kept_for_all_reports(plane: ControlPlane, client: httpx.AsyncClient) -> None:
-    sender = Sender(settings(), plane.url, client)
+    sender = Sender(settings(), plane.url, client, now_s=Now())
     for second in range(5):
         sender.add(sample(float(second)))
         await sender.send()
@@ -85,7 +85,7 @@ async def test_reports_are_kept_while_the_control_plane_cannot_take_them(
 
 
 async def test_reports_that_nobody_wants_are_dropped(plane: ControlPlane, client: httpx.AsyncClient) -> None:
-    sender = Sender(settings(), plane.url, client)
+    sender = Sender(settings(), plane.url, client, now_s=Now())
     plane.status = "422 Unprocessable"
     sender.add(sample(99.0))
     await sender.send()
@@ -99,7 +99,7 @@ async def test_reports_that_nobody_wants_are_dropped(plane: ControlPlane, client
 async def test_a_control_plane_that_hangs_costs_the_timeout_and_no_report(
     plane: ControlPlane, client: httpx.AsyncClient
 ) -> None:
-    sender = Sender(settings(timeout_s=0.05), plane.url, client)
+    sender = Sender(settings(timeout_s=0.05), plane.url, client, now_s=Now())
     plane.hang = True
     sender.add(sample(99.0))
     await sender.send()
@@ -165,7 +165,7 @@ async def test_a_list_of_sockets_goes_along_when_it_changed_and_not_too_often(
 async def test_only_a_count_goes_along_if_that_is_what_is_wanted(
     plane: ControlPlane, client: httpx.AsyncClient
 ) -> None:
-    sender = Sender(settings(sockets="count"), plane.url, client)
+    sender = Sender(settings(sockets="count"), plane.url, client, now_s=Now())
     sender.add(sample(99.0, ports=(1, 2)))
     await sender.send()
     assert plane.reports[0].connections is not None

@@ -23,7 +23,7 @@ def demo(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there, as JSON.")
     ] = None,
     plot_path: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Write the picture there (needs forestay[plots]).")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Write the picture there (needs the extra: plots).")
     ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", metavar="DIR", help="Keep logs and records there.")
