@@ -24,6 +24,8 @@ from forestay.model.plan import BoolArray, FloatArray, IntArray, Table
 
 HOT = 512
 """Endpoints kept as tuples. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
+CEILING = 1e300
+"""Squared prices end here, far beyond any load, lest hundreds of placements between two looks overflow a float."""
 
 Evidence: TypeAlias = tuple[float, bytes, tuple[tuple[float, int, int], ...]]
 """A slot's price, its squared price per horizon point as native doubles (one object instead of ten: thousands are kept
@@ -81,9 +83,12 @@ class Planner:
     def peek(self, exclude: Container[int] = ()) -> int:
         """The slot that `pick` would choose, not counted."""
         heap, value, seen, own, base = self._heap, self._value, self._hot_seen, self._own, self._hot_base
-        skipped = []
+        skipped: list[tuple[float, int, int]] = []
         while True:
             if not heap or heap[0][0] > self._bound:
+                if skipped:  # whoever is cheap is excluded
+                    slot = self._scan(exclude)
+                    break
                 if not self._extend():
                     slot = -1
                     break
@@ -173,13 +178,11 @@ class Planner:
 
     def _settle(self, slot: int, placed: int) -> None:
         """Bring the heap's top, which is `slot`, up to `placed` placements."""
-        factors, more = self._factors[slot], placed - self._hot_seen[slot]
-        row = self._rows[slot]
+        more = placed - self._hot_seen[slot]
         if more == 1:
-            row = tuple(map(mul, row, factors))
+            row = self._rows[slot] = tuple(map(mul, self._rows[slot], self._factors[slot]))
         else:
-            row = tuple(map(mul, row, map(pow, factors, repeat(more))))
-        self._rows[slot] = row
+            row = self._rows[slot] = self._raised(slot, more)
         self._hot_seen[slot] = placed
         if placed >= self._hot_limit[slot]:
             heapq.heappop(self._heap)
@@ -190,11 +193,20 @@ class Planner:
 
     def _follow(self, slot: int) -> None:
         """Bring any slot up to the counters, wherever it is in the heap."""
-        row, placed = self.row(slot), self.placed(slot)
-        factors = map(pow, self._factors[slot], repeat(placed - self._hot_seen[slot]))
-        self._rows[slot] = tuple(map(mul, row, factors))
+        if slot not in self._rows:
+            self._warm([slot])
+        placed = self.placed(slot)
+        self._rows[slot] = self._raised(slot, placed - self._hot_seen[slot])
         self._hot_seen[slot] = placed
         self._push(slot)
+
+    def _raised(self, slot: int, more: int) -> tuple[float, ...]:
+        """The hot slot's squared prices after `more` placements; negative: before them."""
+        row = self._rows[slot]
+        try:
+            return tuple(map(mul, row, map(pow, self._factors[slot], repeat(more))))
+        except OverflowError:
+            return (CEILING,) * len(row)
 
     def _push(self, slot: int) -> None:
         if self._hot_seen[slot] < self._hot_limit[slot]:
@@ -212,20 +224,36 @@ class Planner:
             self._rebuild()
         return bool(self._heap)
 
+    def _scan(self, exclude: Container[int]) -> int:
+        """What `peek` is to answer, by looking at everybody; changes nothing."""
+        placed, cost = self._survey()
+        order = np.argsort(cost, kind="stable")
+        for limit in self._limits[self._wide :]:
+            for slot in order[(placed < limit)[order]].tolist():
+                if slot not in exclude:
+                    return int(slot)
+        return -1
+
     def _counted(self) -> IntArray:
         total = np.array(self._own, np.int64)
         for column in self._others:
             total += np.array(column, np.int64)
         return total
 
-    def _rebuild(self) -> None:
-        """Bring all prices up to date and keep the cheapest as tuples."""
+    def _survey(self) -> tuple[IntArray, FloatArray]:
+        """Bring the arrays up to date: placements and price of every slot, shapes (slots,)."""
         self._cool()
         placed = self._counted() - self._base
         risen = np.flatnonzero(placed != self._seen)
-        self._price[risen] *= self._factor[risen] ** (placed - self._seen)[risen, None]
+        with np.errstate(over="ignore"):
+            self._price[risen] *= self._factor[risen] ** (placed - self._seen)[risen, None]
+        np.minimum(self._price, CEILING, out=self._price)
         self._seen[risen] = placed[risen]
-        cost: FloatArray = np.sqrt(self._price + self._level) @ np.array(self._weight)
+        return placed, np.sqrt(self._price + self._level) @ np.array(self._weight)
+
+    def _rebuild(self) -> None:
+        """Keep the cheapest as tuples."""
+        placed, cost = self._survey()
         cost[placed >= self._limits[self._wide]] = np.inf
         self._bound = np.inf
         if len(cost) > HOT:
