@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from forestay import Balancer, BalancerSettings, LoadReport, Plan, UnknownConnection, UnknownEndpoint, Verdict
 
-ENDPOINTS = st.sampled_from([f"10.0.0.{number}:80" for number in range(12)])
-CONNECTIONS = st.sampled_from([f"conn-{number}" for number in range(30)])
+ENDPOINTS = st.sampled_from([f"10.0.0.{number}:80" for number in range(4)])
+CONNECTIONS = st.sampled_from([f"conn-{number}" for number in range(8)])
 ZONES = st.sampled_from(["", "a", "b"])
 LOADS = st.floats(0.0, 1.2)
 UNUSABLE = st.sampled_from([math.nan, math.inf, -math.inf, -0.1])
@@ -112,6 +112,11 @@ class BalancerMachine(RuleBasedStateMachine):
         known.draining, known.connections_max = False, connections_max
         self.changed()
 
+    @rule(count=st.integers(1, 20))
+    def a_rack_is_added(self, count: int) -> None:
+        for number in range(count):
+            self.add_endpoint(f"10.0.1.{number}:80", None, "rack", None)
+
     @rule(endpoint_id=ENDPOINTS)
     def remove_endpoint(self, endpoint_id: str) -> None:
         if endpoint_id not in self.endpoints:
@@ -155,12 +160,20 @@ class BalancerMachine(RuleBasedStateMachine):
         now_s = self.now()
         assert not self.balancer.report(LoadReport(endpoint_id, at_s=now_s, load=load), now_s)
 
+    @rule(load=LOADS)
+    def a_second_as_in_life(self, load: float) -> None:
+        self.clock_s += 1.0
+        self.everybody_reports(load, None)
+        self.tick()
+        self.poll()
+
     # ---- connections
 
     @rule(connection_id=CONNECTIONS, zone=ZONES, prefer=st.none() | ENDPOINTS, exclude=EXCLUDED)
     def place(self, connection_id: str, zone: str, prefer: str | None, exclude: tuple[str, ...]) -> None:
         now_s = self.now()
         held = self.reserved.get(connection_id)
+        self.balancer.closed("nobody", now_s)  # moments in a snapshot are relative: the time must have been seen
         before = self.balancer.snapshot()
         foreseen = self.balancer.preview(connection_id, now_s, zone=zone, prefer=prefer, exclude=exclude)
         assert self.balancer.snapshot() == before

@@ -5,7 +5,7 @@ open when it was made; reservations that were open then are still to be added, w
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import numpy as np
@@ -13,8 +13,8 @@ import numpy as np
 from forestay.balancer.pricing import PENALTY
 from forestay.model.horizons import HORIZONS
 from forestay.model.outlook import Outlook
-from forestay.model.plan import IntArray, Table
-from forestay.placement.fitness import KAPPA
+from forestay.model.plan import BoolArray, IntArray, Table
+from forestay.placement.fitness import KAPPA, LOAD_CAP
 from forestay.placement.planner import Evidence, Planner
 
 _PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
@@ -43,6 +43,7 @@ class Places:
         self._placed_then: IntArray = limits  # when the table was made
         self.reserved: dict[str, tuple[int, float]] = {}
         self._scale: Sequence[float] = ()
+        self._replaces: BoolArray = np.zeros(0, bool)
         self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon; empty: by counts
         self._planner = Planner(self.table, self._placed.data)
         self._zone_planners: dict[str, Planner] = {}
@@ -58,8 +59,15 @@ class Places:
         """Placements since the table was made, shape (slots,)."""
         return self._placed - self._placed_then
 
-    def renew(self, table: Table, outlook: Outlook, *, by_load: bool) -> None:
-        """Go on with another table."""
+    def renew(self, table: Table, outlook: Outlook, replaces: BoolArray, *, by_load: bool) -> None:
+        """Go on with another table.
+
+        Args:
+            table: of this moment.
+            outlook: what its prices were made from.
+            replaces: slots where a newcomer may take the place of a connection that closes, shape (slots,).
+            by_load: whether the prices are predicted load; else they are connections.
+        """
         reserved = np.zeros(len(self._placed), np.int64)
         for slot, _ in self.reserved.values():
             reserved[slot] += 1
@@ -69,6 +77,7 @@ class Places:
         self._placed_then = self._placed.copy()
         self._scale = cast("memoryview[float]", outlook.scale.data)
         self._remaining = outlook.remaining.T.tolist() if by_load else []
+        self._replaces = replaces
         self._seed += 1
         self._planner = Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed)
         self._zone_planners = {}
@@ -97,16 +106,19 @@ class Places:
         if slot < 0 or (wanted < 0 and not zone):
             return slot, "fittest"
         bound = planner.cost(slot) * factor
-        usable = wanted >= 0 and wanted not in without and planner.placed(wanted) < int(self.table.slots[wanted])
-        if usable and planner.cost(wanted) <= bound:
+        if wanted >= 0 and wanted not in without and self._is_eligible(wanted) and planner.cost(wanted) <= bound:
             return wanted, "prefer"
         if zone:
             if zone not in self._zone_planners:  # made when first asked for after a tick; it shares the counters
                 self._zone_planners[zone] = planner.restricted(np.array([z == zone for z in zones]))
             near = self._zone_planners[zone].peek(without)
-            if near >= 0 and planner.cost(near) <= bound:
+            if near >= 0 and self._is_eligible(near) and planner.cost(near) <= bound:
                 return near, "zone"
         return slot, "fittest"
+
+    def _is_eligible(self, slot: int) -> bool:
+        """Whether the slot is under the threshold and stays so with one more."""
+        return self._planner.placed(slot) < int(self.table.slots[slot])
 
     def evidence(self, slot: int) -> Evidence:
         """What speaks for a slot right now."""
@@ -163,10 +175,16 @@ class Places:
 
     def gave_back(self, slot: int, age: int) -> None:
         """A connection closed, of this age bucket: the price expected its load to go on."""
-        self.spare += 1
+        if self.outdated:  # the next table will know
+            return
+        room = int(self._replaces[slot])
+        self.spare += room
         if self._remaining:
-            steepness = -2 * KAPPA * self._scale[slot] if slot < len(self._scale) else 0.0
-            self._reprice(slot, [math.exp(steepness * load) for load in self._remaining[age]], room=1)
+            scale = self._scale[slot]
+            factors = [math.exp(-2 * KAPPA * min(scale * load, LOAD_CAP)) for load in self._remaining[age]]
+        else:
+            factors = (1.0 / self.table.factor[slot]).tolist()
+        self._reprice(slot, factors, room)
 
     def penalise(self, slot: int) -> None:
         """A connect to the slot's endpoint failed."""
@@ -175,6 +193,6 @@ class Places:
     def _reprice(self, slot: int, factors: Sequence[float], room: int) -> None:
         if self.outdated:  # the next table will know
             return
-        planners: Iterable[Planner] = (self._planner, *self._zone_planners.values())
-        for planner in planners:
-            planner.reprice(slot, factors, room)
+        self._planner.reprice(slot, factors, room)
+        for planner in self._zone_planners.values():
+            planner.reprice(slot, factors)

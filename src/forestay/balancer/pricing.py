@@ -14,6 +14,10 @@ PENALTY_MAX = 2.0
 PENALTY_HALF_LIFE_S = 4.0
 """After some ten seconds an endpoint that failed once is tried again when it looks idle."""
 
+UNIT_MIN = 100.0
+"""Weighted connections that count as load 1 where nothing else is known, at least: even thousands of newcomers on one
+endpoint between two ticks are priced without overflow."""
+
 
 class Pricing:
     """Prices, limits, and the penalties of endpoints that refused connections.
@@ -82,7 +86,7 @@ class Pricing:
         return Table(
             endpoint_ids=ids,
             price=np.ascontiguousarray(price.T),
-            factor=np.ascontiguousarray(np.exp(2 * fitness.KAPPA * own).T),
+            factor=np.ascontiguousarray(fitness.squared_prices(own).T),
             weight=fitness.horizon_weights(newcomer),
             level=fitness.squared_level(outlook, takes_part),
             slots=slots,
@@ -104,7 +108,7 @@ class Pricing:
         """
         weighted = counts * scale
         taking = weighted[takes_part]
-        unit = max(2.0 * float(taking.mean()), 10.0) if taking.size else 10.0
+        unit = max(2.0 * float(taking.mean()), UNIT_MIN) if taking.size else UNIT_MIN
         price = fitness.squared_prices(weighted / unit + self._penalty)[:, None]
         factor = np.exp(2 * fitness.KAPPA * scale / unit)[:, None]
         horizons = np.ones(len(fitness.SPACING_S))

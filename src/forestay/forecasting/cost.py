@@ -22,6 +22,8 @@ from forestay.model.plan import BoolArray, FloatArray
 
 HALF_LIFE_S = 400.0
 LEVEL_HALF_LIFE_S = 70.0
+LEVEL_MIN = 1e-9
+"""Load per connection, at least: reports of nearly nothing must not end in divisions by it."""
 STEP_PER_BUCKET = 0.2
 """Prior: neighbouring cost buckets differ by some 20 % of the level (a random walk)."""
 BACKGROUND_SD = 0.05
@@ -127,7 +129,7 @@ class Cost(Learned):
         if connections <= 0 or self._load_sum <= 0:
             return
         if self._ticks % 5 == 0 or self._ticks < 20:
-            self._solve_theta(self._load_sum / self._unit_sum, x[:COSTS, ok].sum(1))
+            self._solve_theta(max(self._load_sum / self._unit_sum, LEVEL_MIN), x[:COSTS, ok].sum(1))
             self._solve_scale(ok)
 
     def _learn_differences(
