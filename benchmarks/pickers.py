@@ -29,9 +29,15 @@ KAPPA = 6.0
 
 @dataclass
 class Second:
-    """What happened between two publishes."""
+    """What happened while one table was current.
+
+    Attributes:
+        early: placements that its prices do not contain, made while it was being written.
+        placed: those made by it.
+    """
 
     table: Table
+    early: IntArray
     placed: IntArray
 
 
@@ -82,12 +88,14 @@ def measure(endpoints: int, pickers: int, rate: float, seconds: int, seed: int) 
             total: IntArray = np.sum([shared.placed_array(column)[:endpoints] for column in columns], axis=0)
             return total
 
-        def publish() -> tuple[Table, IntArray]:
-            table, base = table_of(endpoints, rng), placed()
+        def publish() -> tuple[Table, IntArray, IntArray]:
+            table = table_of(endpoints, rng)
+            base = placed()
             shared.publish(table, base, names, 1, time.monotonic(), columns)
-            return table, base
+            start = placed()
+            return table, start - base, start
 
-        table, base = publish()
+        table, early, start = publish()
         workers = [
             context.Process(target=pick, args=(shared.path, column, rate, ready, stop, results)) for column in columns
         ]
@@ -98,9 +106,9 @@ def measure(endpoints: int, pickers: int, rate: float, seconds: int, seed: int) 
         history = []
         for _ in range(seconds):
             time.sleep(1.0)
-            before, table_before = base, table
-            table, base = publish()
-            history.append(Second(table_before, base - before))
+            table_before, early_before, start_before = table, early, start
+            table, early, start = publish()
+            history.append(Second(table_before, early_before, start - start_before))
         stop.set()
         costs = [cost for _ in workers for cost in results.get(timeout=30)]
         for worker in workers:
@@ -110,12 +118,12 @@ def measure(endpoints: int, pickers: int, rate: float, seconds: int, seed: int) 
 
 def misplaced(second: Second) -> tuple[int, int]:
     """Picks that the exact rule would have put elsewhere, and all picks."""
-    exact = [0] * len(second.placed)
-    planner = Planner(second.table, exact, (), [0] * len(second.placed))
+    exact = second.early.tolist()
+    planner = Planner(second.table, exact, (), [0] * len(exact))
     total = int(second.placed.sum())
     for _ in range(total):
         planner.pick()
-    return int(np.maximum(second.placed - np.array(exact), 0).sum()), total
+    return int(np.maximum(second.early + second.placed - np.array(exact), 0).sum()), total
 
 
 def main() -> None:

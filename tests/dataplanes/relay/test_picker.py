@@ -20,7 +20,7 @@ class World:
     """A table, and time."""
 
     def __init__(self, directory: Path) -> None:
-        self.shared = SharedTable.create(directory / "t.1", capacity=8, horizons=HORIZONS)
+        self.shared = SharedTable.create(directory / "chat.table.1", capacity=8, horizons=HORIZONS)
         self.version = 0
 
     def publish(self, table: Table, base: list[int] | None = None, at_s: float = 0.0) -> None:
@@ -201,6 +201,8 @@ def test_a_picker_moves_to_the_next_generation_with_its_counts(world: World) -> 
     world.publish(table_of(many, slots=[2] + [0] * 99), base=[0] * 100)
     assert world.shared is not old
     old.placed[ME][0] += 1  # it had not looked yet when the counters were copied
+    more = [f"a:{i}" for i in range(1, 301)]
+    world.publish(table_of(more, slots=[2] + [0] * 299), base=[0] * 300)  # and misses a generation
     assert picker.pick(0.0) == -1
     assert world.shared.placed[ME][0] == 2
     assert world.shared.held[ME][0] == 1

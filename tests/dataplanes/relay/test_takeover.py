@@ -228,9 +228,10 @@ async def test_detached_workers_are_adopted_and_a_second_control_process_is_turn
 
 
 async def test_what_workers_placed_in_an_earlier_life_uses_up_no_slots_of_a_plan_that_was_there_at_the_start() -> None:
+    impatient = spec(queue_deadline_s=2.0)  # does not last until the table is stale
     with runtime_directory() as directory:
         async with serving() as endpoint:
-            plane = RelayPlane("chat", [spec()], directory)
+            plane = RelayPlane("chat", [impatient], directory)
             await plane.start(Recorder())
             plane.publish(plan_of([endpoint]))
             clients = [await asyncio.open_connection(*plane.addresses()["public"]) for _ in range(5)]
@@ -238,9 +239,9 @@ async def test_what_workers_placed_in_an_earlier_life_uses_up_no_slots_of_a_plan
                 await talk(client)
             plane.placed(endpoint)
             await plane.detach()
-            plane, sink = RelayPlane("chat", [spec(), spec(name="more")], directory), Recorder()
+            plane = RelayPlane("chat", [impatient, spec(name="more", queue_deadline_s=2.0)], directory)
             plane.publish(plan_of([endpoint], slots=2))
-            await plane.start(sink)
+            await plane.start(Recorder())
             try:
                 for name in ("public", "more"):
                     clients.append(await asyncio.open_connection(*plane.addresses()[name]))

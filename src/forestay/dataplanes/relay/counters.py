@@ -27,6 +27,7 @@ class Counters:
         stale_picks: placed by least connections because the control process was away.
         penalty_picks: times that nobody but endpoints which just failed was left.
         torn_reads: copies of the table that were changed while being read, and repeated.
+        internal_errors: events whose handling failed by a defect of the relay; their connections were reset.
         resyncs: times that the worker told the control process everything anew.
         open: accepted and not yet closed.
         waiting: of these, waiting for an endpoint.
@@ -51,6 +52,7 @@ class Counters:
     stale_picks: int = 0
     penalty_picks: int = 0
     torn_reads: int = 0
+    internal_errors: int = 0
     resyncs: int = 0
     open: int = 0
     waiting: int = 0

@@ -24,7 +24,8 @@ from forestay.dataplanes.relay.refusal import Refusal
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 1.0
 """Pause before a flow that every endpoint failed tries them again: a quarter of its age, so that a full queue
 before dead servers does not turn into a storm of connects."""
-WAITING_PER_TICK = 256
+WAITING_PER_TICK = 4096
+"""Looked at for their deadline; the first that finds nobody ends the search for the others."""
 HANGUP = select.EPOLLRDHUP | FAILED
 CONNECT_PENDING = frozenset({0, errno.EINPROGRESS})
 

@@ -81,10 +81,8 @@ class Picker:
         """Follow the table to its current epoch, and to its next generation. False: nothing new."""
         if self._header[SharedTable.EPOCH] == self._epoch:
             return False
-        successor = self._table.successor
-        while successor is not None:
-            self._move(SharedTable.open(successor))
-            successor = self._table.successor
+        if self._table.successor is not None and not self._move():
+            return False
         snapshot = self._table.read(self._snapshot)
         if snapshot is None:
             self.torn_reads += self._header[SharedTable.EPOCH] != 0
@@ -179,11 +177,16 @@ class Picker:
         self._seed += 1 << 16
         return self._seed
 
-    def _move(self, table: SharedTable) -> None:
-        """Carry the own columns over to the next generation; they may have grown since the writer copied them."""
+    def _move(self) -> bool:
+        """Go on to the newest generation; the next one may be history already. False: there is none."""
+        table = SharedTable.newest(self._table.path.parent, self._table.cluster)
+        if table is None or table.generation <= self._table.generation:
+            return False  # somebody emptied the directory: the old table goes stale, which has its fallback
+        # The own columns may have grown since the writer copied them.
         for mine, theirs in ((self._table.placed, table.placed), (self._table.held, table.held)):
             theirs[self._column][: self._table.capacity] = mine[self._column]
         self._table, self._header, self._held_column = table, table.header, table.held[self._column]
+        return True
 
     def _rename(self, snapshot: Snapshot) -> None:
         """Slots have new meanings: what is held is counted where its endpoint is now."""

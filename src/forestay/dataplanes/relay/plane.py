@@ -186,23 +186,17 @@ class RelayPlane:
 
     def _open_table(self) -> SharedTable:
         """The newest generation that is there, or a first one."""
-        paths = [path for path in self._dir.glob(f"{self._cluster}.table.*") if path.suffix[1:].isdigit()]
-        paths.sort(key=lambda path: int(path.suffix[1:]))
-        newest: SharedTable | None = None
-        for path in reversed(paths):
-            try:
-                table = SharedTable.open(path)
-            except (TableUnusable, ValueError) as error:
-                log.warning("table_unusable", path=str(path), error=str(error))
-                continue
-            if newest is None:
-                newest = table
-            else:  # an earlier life died between publishing in a new generation and sending its workers there
-                table.retire(newest)
-        if newest is not None:
-            return newest
-        generation = int(paths[-1].suffix[1:]) + 1 if paths else 1
-        return SharedTable.create(self._dir / f"{self._cluster}.table.{generation}", self._slots)
+        paths = SharedTable.paths(self._dir, self._cluster)
+        newest = SharedTable.newest(self._dir, self._cluster)
+        if newest is None:
+            generation = int(paths[-1].suffix[1:]) + 1 if paths else 1
+            return SharedTable.create(self._dir / f"{self._cluster}.table.{generation}", self._slots)
+        for path in paths:
+            if int(path.suffix[1:]) < newest.generation:
+                # An earlier life died between publishing in a new generation and sending its workers there.
+                with contextlib.suppress(TableUnusable):
+                    SharedTable.open(path).retire(newest)
+        return newest
 
     def _take_lock(self) -> int:
         lock = os.open(self._dir / f"{self._cluster}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

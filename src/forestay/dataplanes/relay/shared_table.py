@@ -177,6 +177,27 @@ class SharedTable:
             os.close(descriptor)
         return cls(path, memory)
 
+    @classmethod
+    def newest(cls, directory: Path, cluster: str) -> Self | None:
+        """The last generation of a cluster that can be used; None where there is none."""
+        for path in reversed(cls.paths(directory, cluster)):
+            try:
+                return cls.open(path)
+            except (TableUnusable, FileNotFoundError):
+                continue
+        return None
+
+    @staticmethod
+    def paths(directory: Path, cluster: str) -> list[Path]:
+        """Files of a cluster, oldest generation first."""
+        found = [path for path in directory.glob(f"{cluster}.table.*") if path.suffix[1:].isdigit()]
+        return sorted(found, key=lambda path: int(path.suffix[1:]))
+
+    @property
+    def cluster(self) -> str:
+        """Whose table it is."""
+        return self.path.name.removesuffix(f".table.{self.generation}")
+
     def placed_array(self, column: int) -> IntArray:
         """A column of `placed` as an array."""
         return np.frombuffer(cast(memoryview, self.placed[column]), np.int64)

@@ -19,13 +19,14 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 from forestay.dataplanes.relay.acceptor import Acceptor
 from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.dialer import Dialer
-from forestay.dataplanes.relay.flow import FAILED, Flows
+from forestay.dataplanes.relay.flow import FAILED, Flows, Side
 from forestay.dataplanes.relay.frames import WIRE, Hello, code_version
 from forestay.dataplanes.relay.idle import IdleSweep
 from forestay.dataplanes.relay.link import Link
@@ -46,6 +47,9 @@ DESCRIPTORS_RESERVED = 64
 
 DESCRIPTORS_MAX = 1 << 20
 """The kernel's own limit where nobody has changed it (fs.nr_open)."""
+
+TRACEBACKS_MAX = 100
+"""In the log of one worker."""
 
 MESSAGE = select.EPOLLIN | select.EPOLLOUT
 HANGUP = select.EPOLLRDHUP | FAILED
@@ -143,27 +147,30 @@ class Worker:
             flows.now_s = now_s = monotonic()
             for descriptor, event in events:
                 side = side_of(descriptor)
-                if side is None:
-                    self._on_other(descriptor, now_s)
-                elif event == MESSAGE and side.live and not side.ended:  # by far the most frequent
-                    if side.out is None:
-                        read(side)
-                    else:
-                        write(side)
-                        if side.flow is not None:
+                try:
+                    if side is None:
+                        self._on_other(descriptor, now_s)
+                    elif event == MESSAGE and side.live and not side.ended:  # by far the most frequent
+                        if side.out is None:
                             read(side)
-                elif side.live:
-                    if event & select.EPOLLOUT and side.out is not None:
-                        write(side)
-                    if side.flow is not None and event & READABLE:
-                        if not side.ended:
-                            if event & HANGUP:
-                                side.hup = True
-                            read(side)
-                        elif event & select.EPOLLERR:  # HUP alone is the normal end of both halves
-                            pump.reset(side)
-                elif side.on_event is not None and side.flow is not None:
-                    side.on_event(side.flow, event)
+                        else:
+                            write(side)
+                            if side.flow is not None:
+                                read(side)
+                    elif side.live:
+                        if event & select.EPOLLOUT and side.out is not None:
+                            write(side)
+                        if side.flow is not None and event & READABLE:
+                            if not side.ended:
+                                if event & HANGUP:
+                                    side.hup = True
+                                read(side)
+                            elif event & select.EPOLLERR:  # HUP alone is the normal end of both halves
+                                pump.reset(side)
+                    elif side.on_event is not None and side.flow is not None:
+                        side.on_event(side.flow, event)
+                except Exception:  # a defect met by one connection must not end the thousands of others
+                    self._contain(side)
             if pump.ready:
                 pump.resume()
             if now_s >= next_tick_s:
@@ -172,6 +179,13 @@ class Worker:
                     return
             if flows.graves:
                 flows.bury()
+
+    def _contain(self, side: Side | None) -> None:
+        self._counters.internal_errors += 1
+        if self._counters.internal_errors <= TRACEBACKS_MAX:
+            traceback.print_exc()
+        if side is not None and side.flow is not None:
+            self._flows.reset(side.flow)
 
     def _timeout_s(self) -> float:
         if self._pump.ready:
