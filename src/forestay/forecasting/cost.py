@@ -75,8 +75,12 @@ class Cost(Learned):
 
     def declare(self, endpoint: int, capacity: float | None) -> None:
         """Take the operator's word for an endpoint's size; None: learn it."""
+        if capacity == self.declared(endpoint):  # what was learned stays
+            return
         self._declared[endpoint] = math.nan if capacity is None else capacity
-        self.scale[endpoint] = self._prior_scale()[0][endpoint]
+        told = np.isfinite(self._declared)  # capacities are relative: one more word changes what all of them mean
+        told[endpoint] = True
+        self.scale[told] = self._prior_scale()[0][told]
 
     def declared(self, endpoint: int) -> float | None:
         """The operator's word for an endpoint's size, None where it is learned."""
@@ -88,6 +92,7 @@ class Cost(Learned):
         for moments in (self._xx, self._x, self._one, self._xy, self._y):
             moments[endpoint] = 0.0
         self.scale[endpoint] = 1.0
+        self._declared[endpoint] = math.nan
         self._last_ok[endpoint] = False
 
     def at_age(self, age_s: FloatArray) -> FloatArray:

@@ -1,0 +1,114 @@
+"""Load by age and endpoint scale, learned from reports of a world that has them."""
+
+import numpy as np
+import pytest
+
+from forestay.forecasting.ages import COST_MID_S, COSTS
+from forestay.forecasting.cost import Cost
+from forestay.model.plan import FloatArray
+
+COUNT_MEAN = 8.0
+
+
+def learned(
+    theta: FloatArray, scale: FloatArray, seconds: int, *, background: float = 0.0, noise: float = 0.005
+) -> Cost:
+    """What reports of a world with this theta, shape (costs + 1,), and scale, shape (endpoints,), teach.
+
+    The connections by age wander by themselves, a tenth anew every second.
+    """
+    rng = np.random.default_rng(7)  # noqa: TID251 # a test is a caller
+    cost, everybody = Cost(), np.ones(len(scale), bool)
+    cost.resize(len(scale))
+    x = rng.poisson(COUNT_MEAN, (COSTS + 1, len(scale))).astype(float)
+    for _ in range(seconds):
+        x += 0.1 * (rng.poisson(COUNT_MEAN, x.shape) - x) + rng.normal(0, 1.0, x.shape)
+        x = np.maximum(x, 0.0)
+        load = background + scale * (theta @ x) + rng.normal(0, noise, len(scale))
+        cost.learn(x, load, everybody)
+    return cost
+
+
+def test_unequal_sizes_are_learned_from_reports_alone() -> None:
+    rng = np.random.default_rng(1)  # noqa: TID251 # a test is a caller
+    scale = np.exp(rng.normal(0, 0.4, 16))
+    scale /= np.exp(np.log(scale).mean())
+    theta = np.append(np.full(COSTS, 0.004), 0.0)
+    cost = learned(theta, scale, 300, background=0.1)
+    error = np.log(cost.scale / scale)
+    assert np.abs(error).max() < 0.15
+    assert np.exp(np.log(cost.scale).mean()) == pytest.approx(1.0)
+
+
+def test_a_ramp_over_a_connections_first_half_minute_is_learned() -> None:
+    ramp = 0.006 * np.minimum(0.2 + COST_MID_S / 25.0, 1.0)
+    cost = learned(np.append(ramp, 0.0), np.ones(16), 600)
+    np.testing.assert_allclose(cost.theta[:COSTS], ramp, atol=0.0006)
+
+
+def test_the_price_of_a_handshake_is_learned_apart_from_what_follows() -> None:
+    cost = learned(np.append(np.full(COSTS, 0.004), 0.012), np.ones(16), 600)
+    assert cost.per_accept == pytest.approx(0.012, rel=0.15)
+    assert cost.at_age(np.array([1.0, 30.0])) == pytest.approx([0.004, 0.004], rel=0.15)
+
+
+def test_the_first_reports_already_tell_the_level() -> None:
+    cost = learned(np.append(np.full(COSTS, 0.004), 0.0), np.ones(4), 2)
+    assert cost.at_age(np.array([0.5, 100.0])) == pytest.approx([0.004, 0.004], rel=0.3)
+
+
+def test_the_guess_becomes_sure_with_time() -> None:
+    theta = np.append(np.full(COSTS, 0.004), 0.0)
+    assert learned(theta, np.ones(8), 5).certain < learned(theta, np.ones(8), 300).certain
+    assert learned(theta, np.ones(8), 300).certain > 0.9
+
+
+def test_a_declared_size_outweighs_what_reports_seem_to_say() -> None:
+    cost = Cost()
+    cost.resize(2)
+    cost.declare(0, 1.0)
+    cost.declare(1, 4.0)
+    assert cost.scale[0] / cost.scale[1] == pytest.approx(4.0)
+    rng = np.random.default_rng(3)  # noqa: TID251 # a test is a caller
+    for _ in range(30):
+        x = rng.poisson(COUNT_MEAN, (COSTS + 1, 2)).astype(float)
+        cost.learn(x, 0.004 * x.sum(0), np.ones(2, bool))  # as if both were of one size
+    assert cost.scale[0] / cost.scale[1] > 2.5
+
+
+def test_the_order_of_declarations_does_not_matter() -> None:
+    def declared(order: list[int]) -> FloatArray:
+        cost = Cost()
+        cost.resize(3)
+        for endpoint in order:
+            cost.declare(endpoint, float(endpoint + 1))
+        return cost.scale
+
+    np.testing.assert_allclose(declared([0, 1, 2]), declared([2, 0, 1]))
+
+
+def test_declaring_the_same_again_forgets_nothing() -> None:
+    scale = np.array([0.5, 1.0, 2.0])
+    cost = learned(np.append(np.full(COSTS, 0.004), 0.0), scale, 200)
+    before = cost.scale.copy()
+    cost.declare(0, None)
+    np.testing.assert_array_equal(cost.scale, before)
+
+
+def test_another_endpoint_in_the_slot_inherits_neither_size_nor_declaration() -> None:
+    cost = Cost()
+    cost.resize(2)
+    cost.declare(0, 9.0)
+    cost.forget(0)
+    assert cost.declared(0) is None
+    assert cost.scale[0] == 1.0
+
+
+@pytest.mark.parametrize("load", [0.0, 5e-324, 1e-200])
+def test_connections_that_cost_next_to_nothing_are_no_division_by_zero(load: float) -> None:
+    cost = Cost()
+    cost.resize(2)
+    for _ in range(30):
+        cost.learn(np.ones((COSTS + 1, 2)), np.full(2, load), np.ones(2, bool))
+    assert np.isfinite(cost.theta).all()
+    assert np.isfinite(cost.scale).all()
