@@ -146,7 +146,7 @@ class Balancer:
         """Take notice of an external event; the same name again replaces it.
 
         Raises:
-            InvalidInput: if it ends before it starts, or the factor is negative or not finite.
+            InvalidInput: if it ends before it starts, the factor is negative or not finite, or too many are announced.
         """
         if not (math.isfinite(event.starts_s) and event.starts_s < event.ends_s):
             raise InvalidInput(

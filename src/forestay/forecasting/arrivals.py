@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from forestay.forecasting.learned import Learned
+from forestay.model.errors import InvalidInput
 from forestay.model.event import Event
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.plan import FloatArray
@@ -40,8 +41,14 @@ class Arrivals(Learned):
         self._recent[endpoint] = 0.0
 
     def announce(self, event: Event, now_s: float) -> None:
-        """Take notice of an event; the same name again replaces it, past ones are dropped."""
+        """Take notice of an event; the same name again replaces it, past ones are dropped.
+
+        Raises:
+            InvalidInput: if there are too many events already.
+        """
         self._events = {name: other for name, other in self._events.items() if other.ends_s > now_s}
+        if len(self._events) >= EVENTS_MAX and event.name not in self._events:
+            raise InvalidInput(f"event {event.name!r}: {EVENTS_MAX} are announced already: wait until some are over")
         self._events[event.name] = event
 
     @property
