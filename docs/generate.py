@@ -1,4 +1,4 @@
-"""Fills the tables of the documentation from the code, so that they cannot lie.
+"""Fills the tables of the documentation from the code and from the record of the demo, so that they cannot lie.
 
     python docs/generate.py            writes them
     python docs/generate.py --check    only says which pages are behind the code; exit code 1 if any is
@@ -24,12 +24,14 @@ from forestay.agent.settings import AgentSettings
 from forestay.balancer import BalancerSettings
 from forestay.cli.application import app
 from forestay.dataplanes.relay.counters import GAUGES, Counters
+from forestay.demo.summary import ROWS
 from forestay.model.errors import InvalidInput
 from forestay.service.api import create_app
 from forestay.service.metrics import METRICS
 from forestay.settings import models
 
-PAGES = Path(__file__).parent
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
 
 BLOCK = re.compile(r"(<!-- generated:([a-z_]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
@@ -378,6 +380,27 @@ def relay_events() -> str:
     return table(("Event", "Meaning"), rows)
 
 
+# ---- the demo
+
+
+def demo() -> str:
+    """The table of the run that made the picture, with the best of each row in bold."""
+    record = json.loads((DOCS / "images/demo.json").read_text(encoding="utf-8"))
+    policies = record["policies"]
+    rows = []
+    for field, label, form in ROWS:
+        values = [policy[field] for policy in policies]
+        shown = [format(value, form) for value in values]
+        best = shown[values.index(min(values))]
+        rows.append((label, *(f"**{cell}**" if cell == best and len(set(shown)) > 1 else cell for cell in shown)))
+    loads = ", ".join(f"{policy['load_mean']:.2f}" for policy in policies)
+    return (
+        table(("Lower is better", *(policy["policy"].replace("_", " ") for policy in policies)), rows)
+        + "\nMade by `forestay demo --plot docs/images/demo.png --json docs/images/demo.json` "
+        f"(seed {record['seed']}): {policies[0]['messages']:,} messages each, mean load of the living servers {loads}.\n"
+    )
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "agent_settings": agent_settings,
@@ -385,6 +408,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "routes": routes,
     "metrics": metrics,
     "relay_events": relay_events,
+    "demo": demo,
 }
 
 
@@ -403,15 +427,15 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where a page is behind")
     check = parser.parse_args().check
     behind = []
-    for page in sorted(PAGES.rglob("*.md")):
+    for page in [README, *sorted(DOCS.rglob("*.md"))]:
         text = page.read_text(encoding="utf-8")
         wanted = filled(text)
         if text != wanted:
-            behind.append(page.relative_to(PAGES))
+            behind.append(page.relative_to(DOCS.parent))
             if not check:
                 page.write_text(wanted, encoding="utf-8")
     for page in behind:
-        print(f"docs/{page}: {'is behind the code: run python docs/generate.py' if check else 'written'}")
+        print(f"{page}: {'is behind the code: run python docs/generate.py' if check else 'written'}")
     return 1 if check and behind else 0
 
 
