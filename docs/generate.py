@@ -397,7 +397,8 @@ def demo() -> str:
     return (
         table(("Lower is better", *(policy["policy"].replace("_", " ") for policy in policies)), rows)
         + "\nMade by `forestay demo --plot docs/images/demo.png --json docs/images/demo.json` "
-        f"(seed {record['seed']}): {policies[0]['messages']:,} messages each, mean load of the living servers {loads}.\n"
+        f"(seed {record['seed']}): {policies[0]['messages']:,} messages each, mean load of the living servers "
+        f"{loads}.\n"
     )
 
 
