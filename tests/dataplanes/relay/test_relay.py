@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import resource
 import signal
 import socket
@@ -135,6 +136,55 @@ async def test_big_transfers_with_a_slow_reader_are_complete_and_take_bounded_me
         assert got == total
         sock.close()
         await relay.stat_becomes("open", 0)
+
+
+async def test_conversations_of_any_shape_arrive_whole_and_in_order() -> None:
+    seed = int.from_bytes(os.urandom(4))
+    print("seed", seed)
+    rng = random.Random(seed)
+    loop = asyncio.get_running_loop()
+    with listening() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)  # small: back-pressure sets in early
+        async with relaying(plan_of([endpoint_of(server.getsockname())])) as relay:
+
+            async def say(sock: socket.socket, data: bytes) -> None:
+                while data:
+                    size = rng.choice([1, 100, 16_384, 16_385, 200_000, 600_000])
+                    await loop.sock_sendall(sock, data[:size])
+                    data = data[size:]
+                    if rng.random() < 0.3:
+                        await asyncio.sleep(0.001)
+                sock.shutdown(socket.SHUT_WR)
+
+            async def hear(sock: socket.socket) -> bytes:
+                heard = bytearray()
+                while data := await loop.sock_recv(sock, rng.choice([1_000, 70_000, 1 << 20])):
+                    heard += data
+                    if rng.random() < 0.2:
+                        await asyncio.sleep(0.001)
+                return bytes(heard)
+
+            for _ in range(30):
+                client = await relay.dial(receive_buffer=rng.choice([None, 8_192]))
+                peer, _ = await loop.sock_accept(server)
+                question, answer = (rng.randbytes(rng.choice([0, 1, 16_384, 300_000, 2_000_000])) for _ in range(2))
+                async with asyncio.timeout(30):
+                    _, _, heard_by_client, heard_by_server = await asyncio.gather(
+                        say(client, question), say(peer, answer), hear(client), hear(peer)
+                    )
+                assert (heard_by_client, heard_by_server) == (answer, question)
+                client.close()
+                peer.close()
+            await relay.stat_becomes("open", 0)
+            assert relay.stat("reset") == 0
+
+
+async def test_the_descriptor_limit_is_raised_and_what_it_allows_is_reported() -> None:
+    async with serving() as endpoint, relaying(plan_of([endpoint]), queue_max=100) as relay:
+        soft, hard = resource.prlimit(relay.pids[0], resource.RLIMIT_NOFILE)
+        assert soft == hard
+        ceiling = await until(lambda: relay.stat("connections_ceiling"))
+        assert 0 < 2 * ceiling + 100 < soft
 
 
 async def test_an_upload_to_a_slow_server_is_held_back() -> None:

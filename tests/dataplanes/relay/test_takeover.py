@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -164,12 +164,19 @@ async def test_other_settings_are_handed_over_without_losing_a_connection_or_the
                 await close_all([newcomer[1]])
 
 
-async def test_upgraded_code_takes_over_the_port_and_all_that_is_known_of_the_connections(tmp_path: Path) -> None:
+def other_version(directory: Path, change: Callable[[str], str]) -> dict[str, str]:
+    """An environment whose forestay has another pump."""
     installed = Path(forestay.__file__).parent
-    shutil.copytree(installed, tmp_path / "forestay", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "forestay/dataplanes/relay/pump.py").open("a") as source:
-        source.write("# an earlier version\n")
-    earlier = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    shutil.copytree(installed, directory / "forestay", ignore=shutil.ignore_patterns("__pycache__"))
+    pump = directory / "forestay/dataplanes/relay/pump.py"
+    source = pump.read_text()
+    assert change(source) != source
+    pump.write_text(change(source))
+    return {**os.environ, "PYTHONPATH": f"{directory}:{Path.cwd()}"}
+
+
+async def test_upgraded_code_takes_over_the_port_and_all_that_is_known_of_the_connections(tmp_path: Path) -> None:
+    earlier = other_version(tmp_path, lambda source: source + "# an earlier version\n")
     with runtime_directory() as directory:
         async with serving() as endpoint:
             async with controlling(directory, spec(), endpoint, environment=earlier) as control:
@@ -187,6 +194,27 @@ async def test_upgraded_code_takes_over_the_port_and_all_that_is_known_of_the_co
                 await close_all([client[1]])
                 await until(lambda: not relay.sink.live)
                 await until(lambda: not set(relay.pids) & set(ready["pids"]))
+
+
+async def test_a_defect_met_by_one_connection_costs_that_connection_only(tmp_path: Path) -> None:
+    defect = 'if data == b"boom":\n                raise RuntimeError("a defect")\n            if not data:'
+    defective = other_version(tmp_path, lambda source: source.replace("if not data:", defect))
+    with runtime_directory() as directory:
+        async with serving() as endpoint:
+            async with controlling(directory, spec(), endpoint, environment=defective) as control:
+                ready = await control.ready()
+                clients = [await asyncio.open_connection(*ready["address"]) for _ in range(2)]
+                for client in clients:
+                    await talk(client)
+                clients[0][1].write(b"boom")
+                with pytest.raises(ConnectionResetError):
+                    await clients[0][0].read()
+                await talk(clients[1])
+                await control.kill()
+            async with successor(directory, spec()) as relay:
+                await until(lambda: relay.stat("internal_errors") == 1)
+                await talk(clients[1])
+                await close_all(writer for _, writer in clients)
 
 
 async def test_a_listener_that_is_gone_from_the_settings_is_drained() -> None:
