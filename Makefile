@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay docs clean
+.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay bench-faults docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,13 +45,17 @@ types: $(STAMP)
 contracts: $(STAMP)
 	$(BIN)/lint-imports
 
-bench: bench-core bench-relay  ## every figure of the docs
+bench: bench-core bench-relay bench-faults  ## every figure of the docs
 
 bench-core: $(STAMP)  ## place and tick
 	$(BIN)/python benchmarks/core.py
 
 bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
-	$(BIN)/python benchmarks/relay.py
+	@sh benchmarks/install_peers.sh $(BIN)/python
+	$(BIN)/python -m benchmarks.relay
+
+bench-faults: $(STAMP)  ## the relay under kill -9, 10,000 connections and restarts
+	$(BIN)/python -m benchmarks.faults
 
 docs: $(STAMP)  ## the site, in site/
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
