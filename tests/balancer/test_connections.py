@@ -1,9 +1,11 @@
 """Opens, moves and closes; endpoints that die and return; a clock that jumps back."""
 
+import numpy as np
 import pytest
 
-from forestay import Balancer, InvalidInput, UnknownEndpoint
+from forestay import Balancer, InvalidInput, LoadReport, UnknownEndpoint
 from forestay.balancer.snapshot import Snapshot
+from forestay.placement.fitness import KAPPA
 from tests.balancer.clusters import A, B, Cluster
 
 
@@ -50,6 +52,36 @@ def test_a_connection_may_open_elsewhere_than_it_was_placed() -> None:
     other = ({A, B} - {verdict.endpoint_id}).pop()
     cluster.balancer.opened(verdict.connection_id, other, cluster.now_s)
     assert cluster.place().endpoint_id == verdict.endpoint_id  # what was reserved there is free again
+
+
+def test_adopted_connections_are_neither_newcomers_nor_young() -> None:
+    adopting, settled = Cluster(), Cluster()
+    for endpoint_id in (A, B):
+        settled.open(endpoint_id, 200)
+    settled.seconds(60)
+    adopting.now_s = settled.now_s
+    for number in range(400):
+        adopting.balancer.opened(f"old-{number}", (A, B)[number % 2], adopting.now_s - 120.0)
+    for cluster in (adopting, settled):
+        cluster.seconds(10, 0.5)
+        assert set(cluster.plan.pool) == {A, B}
+        assert cluster.plan.forecast.at(30.0) == pytest.approx({A: 0.5, B: 0.5}, abs=0.05)
+
+
+@pytest.mark.parametrize("now_s", [0.0, 1e5])
+def test_connections_before_the_first_tick_teach_the_right_cost_wherever_the_clock_begins(now_s: float) -> None:
+    balancer = Balancer()
+    for endpoint_id in (A, B):
+        balancer.add_endpoint(endpoint_id, now_s)
+    for number in range(100):
+        balancer.opened(f"conn-{number}", (A, B)[number % 2], now_s + 0.5)
+    for second in range(1, 6):
+        for endpoint_id in (A, B):
+            load = 0.2 if second == 1 else 0.4  # the mean over the second: they opened in the middle of it
+            balancer.report(LoadReport(endpoint_id, at_s=now_s + second, load=load), now_s + second)
+        plan = balancer.tick(now_s + second)
+    each = np.log(plan.table.factor[plan.table.endpoint_ids.index(A)]) / (2 * KAPPA)
+    assert each[1:4] == pytest.approx(0.4 / 50, rel=0.2)
 
 
 def test_a_removed_endpoint_takes_its_connections_and_reservations_along() -> None:

@@ -87,8 +87,10 @@ class Balancer:
             raise InvalidInput(f"capacity = {capacity}: must be a positive number, or None to have it learned")
         if connections_max is not None and connections_max < 0:
             raise InvalidInput(f"connections_max = {connections_max}: must be 0 or more, or None for no bound")
-        self._clock(now_s)
+        now_s = self._clock(now_s)
         roster = self._roster
+        if not roster.size:  # the first one: there is nothing to observe before it
+            self._forecaster.begin(now_s)
         slot = roster.slot.get(endpoint_id)
         if slot is None:
             if roster.full:

@@ -28,6 +28,8 @@ from forestay.model.plan import BoolArray, FloatArray, IntArray
 MASS_CLOSE = 0.5
 """Closes of more than this part of an endpoint's connections within one tick are its death, not their age."""
 MASS_CLOSE_MIN = 8
+ADOPTED_S = 5.0
+"""A connection that opened longer than this before the last tick was adopted with its age: it is no arrival."""
 
 
 class Forecaster(Learned):
@@ -77,7 +79,7 @@ class Forecaster(Learned):
         self.ensemble.forget(endpoint)
 
     def begin(self, now_s: float) -> None:
-        """Start the time of the next tick's interval here: everything before it was restored, not observed."""
+        """Start the time of the next tick's interval here: everything before it was not observed."""
         self.population.advance(now_s)
         self._counts_before = self.population.counts.copy()
         self._opens[:] = self._area[:] = 0.0
@@ -85,8 +87,10 @@ class Forecaster(Learned):
 
     def opened(self, endpoint: int, now_s: float) -> int:
         """A connection opened; returns its slot in the population."""
-        self._opens_view[endpoint] += 1.0
-        self._area_view[endpoint] -= max(now_s - self._now_s, 0.0)
+        since_s = now_s - self._now_s
+        if since_s > -ADOPTED_S:
+            self._opens_view[endpoint] += 1.0
+            self._area_view[endpoint] -= max(since_s, 0.0)
         return self.population.open(endpoint, now_s)
 
     def closed(self, slot: int, now_s: float) -> tuple[int, int]:
@@ -122,8 +126,7 @@ class Forecaster(Learned):
 
     def _advance(self, now_s: float) -> None:
         """Bring the population to this moment and note what it was in between."""
-        dt_s = now_s - self._now_s if self._now_s else 1.0
-        dt_s = max(dt_s, 1e-6)
+        dt_s = max(now_s - self._now_s, 1e-6)
         population = self.population
         population.advance(now_s)
         counts = population.counts
