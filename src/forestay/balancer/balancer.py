@@ -313,7 +313,7 @@ class Balancer:
         decision = self._decisions.find(connection_id)
         if decision is None:
             raise UnknownConnection(connection_id)
-        return decision.words(connection_id, self.settings.threshold)
+        return decision.words(connection_id, self.settings.threshold, self._now_s)
 
     @property
     def endpoints(self) -> KeysView[str]:

@@ -36,13 +36,13 @@ class Decision(NamedTuple):
     evidence: Evidence
     ids: Sequence[str]
 
-    def words(self, connection_id: str, threshold: float) -> str:
+    def words(self, connection_id: str, threshold: float, now_s: float) -> str:
         """The explanation for a person."""
         cost, row, cheapest = self.evidence
         loads = [math.log(squared) / (2 * KAPPA) for squared in struct.unpack(f"{HORIZONS}d", row)]
         rivals = [(self.ids[slot], price) for price, _, slot in cheapest if self.ids[slot] != self.endpoint_id]
         lines = [
-            f"{connection_id} was placed on {self.endpoint_id} at {self.at_s:.3f} s: {self.reason}",
+            f"{connection_id} was placed on {self.endpoint_id} {now_s - self.at_s:.1f} s ago: {self.reason}",
             "  seconds ahead   " + "".join(f"{horizon_s:7g}" for horizon_s in HORIZONS_S.tolist()),
             "  predicted load  " + "".join(f"{load:7.3f}" for load in loads) + f"   (threshold {threshold:.2f})",
             f"  price {cost:.3f}" + "".join(f"; {rival}: at least {price:.3f}" for rival, price in rivals),
