@@ -7,6 +7,7 @@ Each is configured to relay TCP as its manual says, without tuning and without s
 import importlib.util
 import json
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -200,7 +201,7 @@ def _proxy(name: str, command: Sequence[str | Path], directory: Path, port: int,
     log_path = directory / f"{name}.log"
     with (
         log_path.open("wb") as log,
-        child(command, cpus=cpus.proxy, stdout=log, stderr=log) as process,
+        child(command, cpus=cpus.proxy, stop=signal.SIGTERM, stdout=log, stderr=log) as process,
     ):
         deadline_s = time.monotonic() + 20.0
         while not _accepts(port):

@@ -21,6 +21,8 @@ from benchmarks.processes import BenchmarkFailed, child, cpu_s, memory_kib
 SERVERS = 4
 SETTLE_S = 0.2
 """After a run, before CPU time is read: sockets close, the journal reaches the registry."""
+TICK_S = 1.0
+"""Of forestay's control process: after one, it has dealt with all that happened."""
 MB = 1_000_000
 
 
@@ -129,7 +131,7 @@ class Bench:
                 for contender in present:
                     self._progress.update(task, description=f"{contender.name}: {connections} idle connections")
                     with self._start(contender, servers) as running:
-                        self._load(running, "connections", 64, 0.2, 0)
+                        self._load(running, "connections", 64, 0.05, 0)  # code paths and first arenas
                         found[contender.name].append(self._idle(running, connections))
                     self._progress.advance(task)
         return found
@@ -174,14 +176,14 @@ class Bench:
         return parsed(text, contender)
 
     def _idle(self, contender: Running, connections: int) -> Idle:
-        time.sleep(SETTLE_S)
+        time.sleep(TICK_S + SETTLE_S)
         before, control_before = memory_kib(contender.carriers), memory_kib(contender.control)
         command = [self._programs["load"], contender.port, "hold", connections, 60, 0]
         with child(command, cpus=self._cpus.rest, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
             assert load.stdout is not None
             assert load.stdin is not None
             load.stdout.readline()
-            time.sleep(1.0 + SETTLE_S)  # a tick of the control process: it knows them all
+                time.sleep(TICK_S + SETTLE_S)
             after, control_after = memory_kib(contender.carriers), memory_kib(contender.control)
             load.stdin.close()
             result = parsed(load.stdout.read(), contender)

@@ -84,7 +84,7 @@ static int serve(int descriptor, struct connection *connection) {
     size_t wanted = upload ? BULK : REQUEST - connection->filled;
     if (upload && connection->receiving < wanted) wanted = connection->receiving;
     char *target = upload ? buffer : connection->request + connection->filled;
-    ssize_t length = recv(descriptor, target, wanted, MSG_DONTWAIT);
+    ssize_t length = recv(descriptor, target, wanted, MSG_DONTWAIT | (upload ? DISCARD : 0));
     if (transient(length)) return 1;
     if (length <= 0) return 0;
     if (upload) {

@@ -117,7 +117,7 @@ static void finish(struct client *client) {
 static void receive_some(struct client *client) {
     while (client->busy) {
         size_t wanted = client->expected < BULK ? client->expected : BULK;
-        ssize_t length = recv(client->descriptor, buffer, wanted, MSG_DONTWAIT);
+        ssize_t length = recv(client->descriptor, buffer, wanted, MSG_DONTWAIT | DISCARD);
         if (length <= 0) {
             if (length < 0 && errno == EAGAIN) return;
             if (length == 0) errno = ECONNRESET;

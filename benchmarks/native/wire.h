@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 enum {
-    REQUEST = 64,     /* bytes of a request, and of its answer where that is not bulk */
-    BULK = 256 * 1024 /* bytes moved per system call */
+    REQUEST = 64,      /* bytes of a request, and of its answer where that is not bulk */
+    BULK = 256 * 1024, /* bytes moved per system call */
+    /* Takes what came without copying it: the proxy should be the bottleneck, not who reads behind it. See tcp(7). */
+    DISCARD = MSG_TRUNC
 };
 
 static inline void fail(const char *what) {
