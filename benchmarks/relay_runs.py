@@ -183,7 +183,7 @@ class Bench:
             assert load.stdout is not None
             assert load.stdin is not None
             load.stdout.readline()
-                time.sleep(TICK_S + SETTLE_S)
+            time.sleep(TICK_S + SETTLE_S)
             after, control_after = memory_kib(contender.carriers), memory_kib(contender.control)
             load.stdin.close()
             result = parsed(load.stdout.read(), contender)
