@@ -40,7 +40,7 @@ QUOTED = [
     ("architecture.md", f"`explain` (some {round(GENERATION * GENERATIONS, -4):,})"),
     ("operating.md", f"Some {round(GENERATION * GENERATIONS, -4):,} decisions are kept"),
     ("operating.md", f"a plan younger than {PLAN_AGE_MAX_S:g} s"),
-    ("operating.md", f"after `drain_s` ({LISTENER.drain_s:g} s by default)"),
+    ("operating.md", f"after `handover_s` ({LISTENER.handover_s:g} s by default)"),
     ("quickstart.md", f"up to `drain_s` ({LISTENER.drain_s:g} s)"),
     ("limits.md", f"At most {COLUMNS - 1} relay workers per cluster"),
     ("limits.md", f"found between {PERIOD_MIN} s and\n  {PERIOD_MAX} s"),

@@ -208,7 +208,9 @@ class ListenerSettings(Section):
     connections_max: Count | None = None
     """Most connections at once, all workers together; default: what the descriptor limit allows."""
     drain_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=86_400)] = 30.0
-    """On shutdown and upgrade: how long connections may finish before they are closed."""
+    """On shutdown: how long connections may finish before they are closed."""
+    handover_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=30 * 86_400.0)] = 3600.0
+    """On upgrade or a change of the listener: how long those of the old workers may go on beside the new ones."""
 
 
 def _known_balancer_fields(value: object) -> object:

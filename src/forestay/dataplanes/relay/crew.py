@@ -6,7 +6,6 @@ socket is shared, so at no moment does nobody accept from it.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import structlog
 from forestay.control.ports import ConnectionSink
 from forestay.dataplanes.relay import member as members
 from forestay.dataplanes.relay import processes
-from forestay.dataplanes.relay.frames import WIRE, BadFrame, Hello, Kind, code_version
+from forestay.dataplanes.relay.frames import WIRE, BadFrame, Drain, Hello, Kind, code_version
 from forestay.dataplanes.relay.ledger import Ledger
 from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.member import Member
@@ -203,7 +202,7 @@ class Crew:
         for member in self._of(name):
             if member.outdated or member not in current[: spec.workers]:
                 moved = member.address != spec.address
-                self._drain(member, spec.drain_s, accept_rest=moved)
+                self._drain(member, spec.handover_s, accept_rest=moved)
 
     def _give_up(self, started: list[Member]) -> None:
         """End those of a failed start; who has served till now goes on."""
@@ -243,8 +242,7 @@ class Crew:
 
     def _drain(self, member: Member, drain_s: float, accept_rest: bool) -> None:
         member.draining = True
-        command = json.dumps({"drain_s": drain_s, "accept_rest": accept_rest}).encode()
-        told = member.visitor is not None and member.visitor.send(Kind.DRAIN, command)
+        told = member.visitor is not None and member.visitor.send(Drain(drain_s, accept_rest).encode())
         if not told and member.process is not None:
             member.process.terminate()
 

@@ -21,6 +21,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "idle_timeout_s": (0.1, 30 * 86_400.0),
     "connections_max": (1, 10_000_000),
     "drain_s": (0.0, 86_400.0),
+    "handover_s": (0.0, 30 * 86_400.0),
 }
 
 
@@ -45,6 +46,7 @@ class ListenerSpec:
         idle_timeout_s: a connection on which no byte moved for so long is closed.
         connections_max: relayed connections at once, all workers together; None: as many as descriptors allow.
         drain_s: how long connections may go on after SIGTERM.
+        handover_s: how long those of a worker may go on that a successor has replaced; newcomers do not wait for them.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ListenerSpec:
     idle_timeout_s: float = 3600.0
     connections_max: int | None = None
     drain_s: float = 30.0
+    handover_s: float = 3600.0
 
     def __post_init__(self) -> None:
         for field in ("name", "cluster"):
