@@ -74,6 +74,7 @@ def test_there_is_a_bound_on_announced_events_but_replacing_one_is_always_possib
         (Event("never", math.nan, 5.0), "starts_s"),
         (Event("endless doubt", 5.0, math.nan), "ends_s"),
         (Event("negative", 5.0, 10.0, arrival_factor=-1.0), "arrival_factor"),
+        (Event("absurd", 5.0, 10.0, arrival_factor=1e6), "arrival_factor"),
         (Event("infinite", 5.0, 10.0, arrival_factor=math.inf), "arrival_factor"),
     ],
 )

@@ -18,6 +18,7 @@ from forestay.balancer.places import Places
 from forestay.balancer.pricing import Pricing
 from forestay.balancer.roster import Roster
 from forestay.balancer.settings import BalancerSettings
+from forestay.forecasting.arrivals import FACTOR_MAX
 from forestay.forecasting.calibration import LEVELS
 from forestay.forecasting.forecaster import Forecaster
 from forestay.model.errors import InvalidInput, UnknownConnection
@@ -148,14 +149,16 @@ class Balancer:
         """Take notice of an external event; the same name again replaces it.
 
         Raises:
-            InvalidInput: if it ends before it starts, the factor is negative or not finite, or too many are announced.
+            InvalidInput: if it ends before it starts, the factor is out of [0, 1000], or too many are announced.
         """
         if not (math.isfinite(event.starts_s) and event.starts_s < event.ends_s):
             raise InvalidInput(
                 f"event {event.name!r}: ends_s = {event.ends_s} must come after starts_s = {event.starts_s}"
             )
-        if not (math.isfinite(event.arrival_factor) and event.arrival_factor >= 0):
-            raise InvalidInput(f"event {event.name!r}: arrival_factor = {event.arrival_factor}: must be 0 or more")
+        if not 0 <= event.arrival_factor <= FACTOR_MAX:
+            raise InvalidInput(
+                f"event {event.name!r}: arrival_factor = {event.arrival_factor}: must lie in [0, {FACTOR_MAX:g}]"
+            )
         self._forecaster.arrivals.announce(event, self._clock(now_s))
 
     # ---- connections

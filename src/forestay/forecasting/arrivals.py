@@ -19,6 +19,9 @@ RATE_PER_S = 0.05
 SHARE_PER_S = 0.03
 """Weight of one second in the shares: they change with the plan, more slowly than the rate."""
 EVENTS_MAX = 1000
+FACTOR_MIN = 0.01
+"""Under this, arrivals tell nothing about what they would be without the event."""
+FACTOR_MAX = 1000.0
 
 
 class Arrivals(Learned):
@@ -58,18 +61,19 @@ class Arrivals(Learned):
 
     def learn(self, opens: FloatArray, now_s: float, dt_s: float) -> None:
         """One tick's opens by endpoint, shape (endpoints,)."""
-        rate = float(opens.sum()) / dt_s / self.factor(now_s)
-        weight = 1.0 - (1.0 - RATE_PER_S) ** dt_s
-        self.rate_per_s += weight * (rate - self.rate_per_s)
+        factor = self.factor(now_s)
+        if factor >= FACTOR_MIN:
+            weight = 1.0 - (1.0 - RATE_PER_S) ** dt_s
+            self.rate_per_s += weight * (float(opens.sum()) / dt_s / factor - self.rate_per_s)
         self._recent += (1.0 - (1.0 - SHARE_PER_S) ** dt_s) * (opens / dt_s - self._recent)
 
     def factor(self, at_s: float) -> float:
-        """Product of the factors of all events at a moment."""
+        """Product of the factors of all events at a moment, at most FACTOR_MAX."""
         product = 1.0
         for event in self._events.values():
             if event.starts_s <= at_s < event.ends_s:
                 product *= event.arrival_factor
-        return product
+        return min(product, FACTOR_MAX)
 
     def ahead(self, now_s: float) -> FloatArray:
         """Arrivals a second at each whole second from now to the last horizon, shape (31,)."""

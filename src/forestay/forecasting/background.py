@@ -24,6 +24,8 @@ SEARCH_EVERY = 20
 """Rounds between two searches of one endpoint, at least."""
 SKILL_RATE = 0.012
 """Weight of one round in the running skill: some 80 rounds."""
+NEARLY = 0.9
+"""A peak of the autocorrelation that is this part of the highest one is as good: noise decides between them."""
 BELIEVED = 0.05
 """Gates under this are treated as closed."""
 
@@ -132,8 +134,11 @@ class Periodicity(Learned):
         past_main_lobe = below.any(1)  # the peak at zero lag is no period: begin where it has fallen away
         start = np.maximum(below.argmax(1), PERIOD_MIN)
         lags = np.where(np.arange(top) < start[:, None], -1.0, lags)
-        period = lags.argmax(1)
-        peak = lags[np.arange(len(rows)), period]
+        # Every multiple of a period is one, too: take the top of the first peak that is nearly the highest.
+        first = (lags >= NEARLY * lags.max(1, keepdims=True)).argmax(1)
+        around = np.minimum(first[:, None] + np.arange(PERIOD_MIN), top - 1)
+        period = first + np.take_along_axis(lags, around, 1).argmax(1)
+        peak = np.take_along_axis(lags, period[:, None], 1)[:, 0]
         repeats = np.clip(rounds // np.maximum(period, 1), 1, 3)
         noise = max(0.25, 2.5 / np.sqrt(rounds / 10))  # of the autocorrelation of a series that wanders
         found = past_main_lobe & (peak > noise) & (deviation.std(1) > 0.005)
