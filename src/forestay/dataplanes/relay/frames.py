@@ -29,13 +29,13 @@ FRAME_MAX = 64 << 20
 class Kind(IntEnum):
     """Kinds of frames; the first group goes to the control process."""
 
-    HELLO = 1  # JSON: who this is; the listening socket travels with it
+    HELLO = 1  # JSON: see `Hello`; the listening socket travels with it
     RESOLVED = 2  # int64 by slot: picks that this resync covers
     LIVE = 3  # marshal: OPENED records of live connections, a part of the resync
     RESYNCED = 4  # the resync is complete
     JOURNAL = 5  # marshal: list of records
     COUNTERS = 6  # marshal: numbers by name
-    DRAIN = 64  # JSON: {"drain_s": ..., "accept_rest": ...}
+    DRAIN = 64  # JSON: see `Drain`
 
 
 class Record:
@@ -100,6 +100,36 @@ class Hello:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise BadFrame(f"HELLO is incomplete: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The control process tells a worker to stop accepting. Like `Hello`, understood by any version.
+
+    Attributes:
+        drain_s: how long open connections may go on.
+        accept_rest: take what waits in the listening socket first; no successor will.
+    """
+
+    drain_s: float
+    accept_rest: bool
+
+    def encode(self) -> bytes:
+        """The frame."""
+        return encode(Kind.DRAIN, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Self:
+        """Read one of any version.
+
+        Raises:
+            BadFrame: if something is missing.
+        """
+        try:
+            values = json.loads(payload)
+            return cls(float(values["drain_s"]), bool(values["accept_rest"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadFrame(f"DRAIN is incomplete: {error!r}") from error
 
 
 class BadFrame(ForestayError):

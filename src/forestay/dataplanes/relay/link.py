@@ -7,7 +7,6 @@ it still matters. The same answer serves a control process that is too slow: ove
 dropped, and comes up again with a resync.
 """
 
-import json
 import marshal
 import select
 import socket
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 from forestay.dataplanes.relay.counters import NAMES, Counters
 from forestay.dataplanes.relay.flow import NONBLOCKING, Flows
-from forestay.dataplanes.relay.frames import BadFrame, FrameReader, Hello, Kind, encode
+from forestay.dataplanes.relay.frames import BadFrame, Drain, FrameReader, Hello, Kind, encode
 from forestay.dataplanes.relay.picker import Picker
 
 BACKLOG_MAX = 8 << 20
@@ -33,7 +32,7 @@ class Link:
         path: of the control process's socket.
         hello: says who this worker is.
         listener: descriptor of the listening socket, sent along with HELLO; None once it is closed.
-        on_drain: called with `drain_s` and whether to accept first what waits.
+        on_drain: follows the command.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Link:
         counters: Counters,
         hello: Callable[[], Hello],
         listener: Callable[[], int | None],
-        on_drain: Callable[[float, bool], None],
+        on_drain: Callable[[Drain], None],
     ) -> None:
         self._path, self._epoll, self._flows, self._picker, self._counters = path, epoll, flows, picker, counters
         self._hello, self._listener, self._on_drain = hello, listener, on_drain
@@ -113,11 +112,10 @@ class Link:
                 return
             for kind, payload in self._reader.feed(data):
                 if kind == Kind.DRAIN:
-                    command = json.loads(payload)
-                    self._on_drain(float(command["drain_s"]), bool(command["accept_rest"]))
+                    self._on_drain(Drain.decode(payload))
         except BlockingIOError:
             return
-        except (OSError, BadFrame, ValueError, KeyError):
+        except (OSError, BadFrame):
             self._drop(now_s)
 
     def close(self, now_s: float) -> None:

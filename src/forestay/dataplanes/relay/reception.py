@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from forestay.dataplanes.relay.frames import BadFrame, FrameReader, Kind, encode
+from forestay.dataplanes.relay.frames import BadFrame, FrameReader
 from forestay.model.errors import InvalidInput
 
 READ = 256 * 1024
@@ -39,9 +39,8 @@ class Visitor:
         self.descriptors: list[int] = []
         self.owner: object | None = None
 
-    def send(self, kind: Kind, payload: bytes) -> bool:
+    def send(self, frame: bytes) -> bool:
         """A short command; False where the worker does not take it."""
-        frame = encode(kind, payload)
         try:
             return self.link.send(frame, socket.MSG_NOSIGNAL) == len(frame)
         except OSError:

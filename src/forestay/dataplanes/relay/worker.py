@@ -27,7 +27,7 @@ from forestay.dataplanes.relay.acceptor import Acceptor
 from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.dialer import Dialer
 from forestay.dataplanes.relay.flow import FAILED, Flows, Side
-from forestay.dataplanes.relay.frames import WIRE, Hello, code_version
+from forestay.dataplanes.relay.frames import WIRE, Drain, Hello, code_version
 from forestay.dataplanes.relay.idle import IdleSweep
 from forestay.dataplanes.relay.link import Link
 from forestay.dataplanes.relay.listener import ListenerSpec
@@ -208,7 +208,7 @@ class Worker:
         """What time brings. False: drained, the end."""
         counters, picker = self._counters, self._picker
         if self._terminated and self._drain_until_s is None:
-            self._drain(self._spec.drain_s, accept_rest=True)
+            self._drain(Drain(self._spec.drain_s, accept_rest=True))
         self._wall_offset_s = _wall_offset_s()
         self._ids.advance(now_s + self._wall_offset_s)
         picker.refresh()
@@ -226,10 +226,10 @@ class Worker:
         self._link.tick(now_s)
         return True
 
-    def _drain(self, drain_s: float, accept_rest: bool) -> None:
-        """Stop accepting; what is open may go on for `drain_s`. Again: a new deadline."""
-        self._acceptor.close(accept_rest)
-        self._drain_until_s = self._flows.now_s + drain_s
+    def _drain(self, command: Drain) -> None:
+        """Stop accepting; what is open may go on. Again: a new deadline."""
+        self._acceptor.close(command.accept_rest)
+        self._drain_until_s = self._flows.now_s + command.drain_s
         self._counters.draining = 1
         self._link.send_counters()  # a successor is needed now
 
