@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from forestay.model.plan import Table
 from forestay.placement.planner import Planner
 
-PICKS = 400
-"""Picks that are tried out: shares are exact to a quarter of a per cent."""
+PICKS_MIN = 400
+"""Picks that are tried out at least: shares are exact to a quarter of a per cent."""
+PICKS_PER_ENDPOINT = 4
+"""With fewer, a large cluster's shares would be 1 or nothing, and those with 1 would get all."""
 SCALE = 1000
 
 
@@ -20,13 +24,14 @@ def weigh(table: Table, arrivals: float) -> dict[str, int]:
     Returns:
         Weight by endpoint id, 0 to 1000: 0 where nothing may go, else at least 1.
     """
-    part = max(arrivals, 1.0) / PICKS  # each trial pick stands for this many connections
-    trial = replace(
-        table, factor=table.factor**part, slots=(table.slots / part).astype(int), paced=(table.paced / part).astype(int)
-    )
+    trials = max(PICKS_MIN, PICKS_PER_ENDPOINT * len(table.slots))
+    part = max(arrivals, 1.0) / trials  # each trial pick stands for this many connections
+    # Rounded up: whoever takes a single one still has a weight when many more are expected.
+    slots, paced = (np.ceil(limit / part).astype(np.int64) for limit in (table.slots, table.paced))
+    trial = replace(table, factor=table.factor**part, slots=slots, paced=paced)
     own = [0] * len(table.slots)
     planner = Planner(trial, own)
-    for _ in range(PICKS):
+    for _ in range(trials):
         if planner.pick() < 0:
             break
     most = max(own, default=0)
