@@ -120,6 +120,13 @@ def test_reports_that_stop_are_stale_after_ten_seconds_and_placing_goes_on() -> 
     assert cluster.second(0.3).fallbacks == frozenset()
 
 
+def test_the_forecast_of_an_endpoint_whose_reports_stopped_is_less_sure() -> None:
+    cluster = busy_cluster()
+    cluster.seconds(11, {B: 0.3})
+    mean, high = cluster.plan.forecast.at(10.0), cluster.plan.forecast.quantile(10.0, 0.9)
+    assert high[A] - mean[A] > 2 * (high[B] - mean[B]) > 0
+
+
 def test_how_old_a_report_may_be_is_a_setting() -> None:
     cluster = Cluster(settings=BalancerSettings(stale_after_s=2.0))
     cluster.second(0.3)

@@ -28,6 +28,8 @@ from forestay.model.plan import BoolArray, FloatArray, IntArray
 MASS_CLOSE = 0.5
 """Closes of more than this part of an endpoint's connections within one tick are its death, not their age."""
 MASS_CLOSE_MIN = 8
+UNSEEN_SPREAD = 3.0
+"""How much wider the errors of an endpoint are taken to be whose reports no longer count: nothing corrects them."""
 ADOPTED_S = 5.0
 """A connection that opened longer than this before the last tick was adopted with its age: it is no arrival."""
 
@@ -229,7 +231,7 @@ class Forecaster(Learned):
             present=present,
             sure=np.where(known, load + cost.certain * (present - load), present),
             expected=expected,
-            spread=spread(expected),
+            spread=spread(expected) * np.where(known, 1.0, UNSEEN_SPREAD),
             errors=self.ensemble.calibration.quantiles,
             newcomer=newcomer,
             sure_newcomer=newcomer * cost.certain,
