@@ -123,6 +123,18 @@ class Relay:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(*self.address)
 
+    async def resets_newcomers(self) -> bool:
+        """Whether a client is reset as soon as it is there, which may be before its connect has returned."""
+        loop = asyncio.get_running_loop()
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            try:
+                await loop.sock_connect(sock, self.address)
+                await loop.sock_recv(sock, 1)
+            except ConnectionResetError:
+                return True
+        return False
+
     async def dial(self, receive_buffer: int | None = None) -> socket.socket:
         """A raw, non-blocking, connected socket."""
         host, port = self.address
