@@ -9,7 +9,7 @@ from forestay.placement.planner import Planner
 
 PICKS_MIN = 400
 """Picks that are tried out at least: shares are exact to a quarter of a per cent."""
-PICKS_PER_ENDPOINT = 4
+PICKS_PER_ENDPOINT = 2
 """With fewer, a large cluster's shares would be 1 or nothing, and those with 1 would get all."""
 SCALE = 1000
 
