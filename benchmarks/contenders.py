@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.processes import BenchmarkFailed, child, until
+from benchmarks.processes import BenchmarkFailed, child, free_port, until
 from benchmarks.serving import forestay
 
 CONNECTIONS_MAX = 9000
@@ -210,12 +210,6 @@ def _proxy(name: str, command: Sequence[str | Path], directory: Path, port: int,
             time.sleep(0.02)
         family = [process.pid, *(one.pid for one in psutil.Process(process.pid).children(recursive=True))]
         yield Running(name, port, tuple(family))
-
-
-def free_port() -> int:
-    """A port that is free now; the proxies cannot say which one they were given."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

@@ -7,6 +7,7 @@ process is gone.
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -98,6 +99,12 @@ def until(probe: Callable[[], Answer | None], what: str, within_s: float = WITHI
             raise BenchmarkFailed(f"no {what} within {within_s:g} s")
         time.sleep(pause_s)
     return answer
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now, for those who cannot say which one they were given."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def cpu_s(pids: Iterable[int]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.processes import STOP_S, BenchmarkFailed, child, end, kill_all, until
+from benchmarks.processes import STOP_S, BenchmarkFailed, child, end, free_port, kill_all, until
 
 CLUSTER = "bench"
 PAGE = 1000
@@ -41,8 +41,10 @@ class Forestay:
     Args:
         directory: for settings, state, sockets and log.
         endpoints: addresses of the servers.
-        listeners: TOML of each listener by name, without `listen`: all are on 127.0.0.1, ports are chosen here.
+        listeners: TOML of each listener by name, without `listen`: all are on 127.0.0.1, on ports chosen here.
         cluster: more TOML of the cluster.
+        cpus: that the control process may use; empty: all.
+        api_port: None: any.
     """
 
     def __init__(
@@ -53,11 +55,14 @@ class Forestay:
         listeners: dict[str, str] | None = None,
         cluster: str = "",
         cpus: Iterable[int] = (),
+        api_port: int | None = None,
     ) -> None:
         self.directory = directory
         self._endpoints, self._cluster, self._cpus = list(endpoints), cluster, tuple(cpus)
         self._listeners = listeners or {"public": ""}
-        self._addresses: dict[str, str] = {}
+        # Chosen here: every life of the process has to have the same.
+        self._api = f"127.0.0.1:{api_port or free_port()}"
+        self._ports = {name: free_port() for name in self._listeners}
         self._stack = ExitStack()
         self._process: subprocess.Popen[str] | None = None
         self._log_seen = 0
@@ -90,13 +95,12 @@ class Forestay:
             self._process = self._stack.enter_context(
                 child(command, cpus=self._cpus, stdout=log, stderr=log, env=environment, cwd=self.directory)
             )
-        self._addresses = self.logged("serving")["addresses"]
+        self.logged("serving")
         return time.monotonic() - started_s
 
     def address(self, listener: str = "public") -> tuple[str, int]:
         """Host and port of a listener."""
-        host, _, port = self._addresses[f"{CLUSTER}/{listener}"].rpartition(":")
-        return host, int(port)
+        return "127.0.0.1", self._ports[listener]
 
     def logged(self, event: str) -> dict[str, Any]:
         """The last line of this life's log with this event; waits for it."""
@@ -154,14 +158,9 @@ class Forestay:
         Raises:
             httpx.HTTPError: it does not.
         """
-        response = httpx.get(f"http://{self._addresses['api']}{path}", timeout=5.0, trust_env=False)
+        response = httpx.get(f"http://{self._api}{path}", timeout=5.0, trust_env=False)
         response.raise_for_status()
         return response.json()
-
-    @property
-    def api_address(self) -> str:
-        """Where the API listens."""
-        return self._addresses["api"]
 
     def connections(self) -> list[Registered]:
         """All that are registered. Pages shift while connections come and go: exact only when they do not."""
@@ -202,17 +201,14 @@ class Forestay:
         return lines
 
     def _toml(self) -> str:
-        # A port that it chose before is named from then on: workers of an earlier life listen there.
-        api = self._addresses.get("api", "127.0.0.1:0")
         parts = [
-            f'[service]\nlisten = "{api}"',
+            f'[service]\nlisten = "{self._api}"',
             f'[process]\nstate_dir = "{self.directory / "state"}"\nruntime_dir = "{self.directory / "run"}"',
             '[log]\nformat = "json"',
             f"[clusters.{CLUSTER}]\nendpoints = {json.dumps(self._endpoints)}\n{self._cluster}",
         ]
         for name, more in self._listeners.items():
-            listen = self._addresses.get(f"{CLUSTER}/{name}", "127.0.0.1:0")
-            parts.append(f'[clusters.{CLUSTER}.listeners.{name}]\nlisten = "{listen}"\n{more}')
+            parts.append(f'[clusters.{CLUSTER}.listeners.{name}]\nlisten = "127.0.0.1:{self._ports[name]}"\n{more}')
         return "\n".join(parts) + "\n"
 
 
