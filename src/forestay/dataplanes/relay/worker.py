@@ -127,7 +127,7 @@ class Worker:
             self._hello, lambda: self._acceptor.descriptor, self._drain,
         )  # fmt: skip
         self._drain_until_s: float | None = None
-        self._terminated = False
+        self._terminated = self._restless = False
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -142,8 +142,11 @@ class Worker:
         poll, flows, pump = self._epoll.poll, self._flows, self._pump
         side_of, read, write, monotonic = flows.sides.get, pump.read, pump.write, time.monotonic
         next_tick_s = 0.0
+        events: list[tuple[int, int]] = []
         while True:
-            events = poll(self._timeout_s(), EVENTS_MAX)
+            # After events a tick is due soon, to report them; it then says whether more are needed.
+            wait_s = 0.0 if pump.ready else TICK_S if events or self._restless else REST_S
+            events = poll(wait_s, EVENTS_MAX)
             flows.now_s = now_s = monotonic()
             for descriptor, event in events:
                 side = side_of(descriptor)
@@ -187,13 +190,6 @@ class Worker:
         if side is not None and side.flow is not None:
             self._flows.reset(side.flow)
 
-    def _timeout_s(self) -> float:
-        if self._pump.ready:
-            return 0.0
-        if self._flows.journal or self._dialer.busy or self._link.busy or self._drain_until_s is not None:
-            return TICK_S
-        return REST_S
-
     def _on_other(self, descriptor: int, now_s: float) -> None:
         """Events of what is not a flow's socket."""
         if descriptor == self._acceptor.descriptor:
@@ -224,6 +220,8 @@ class Worker:
             self._end(now_s)
             return False
         self._link.tick(now_s)
+        draining = self._drain_until_s is not None
+        self._restless = draining or self._link.busy or self._dialer.busy or bool(self._flows.journal)
         return True
 
     def _drain(self, command: Drain) -> None:
