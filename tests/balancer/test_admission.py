@@ -140,6 +140,19 @@ def test_connections_max_is_kept_by_reservations_too() -> None:
     assert cluster.place().kind == "queue"
 
 
+def test_an_endpoint_over_its_bound_shrinks_to_it_before_it_takes_anybody() -> None:
+    cluster = Cluster(settings=BalancerSettings(queue_max=0))
+    connections = cluster.open(A, 5)
+    for endpoint_id, connections_max in ((A, 3), (B, 0)):
+        cluster.balancer.add_endpoint(endpoint_id, cluster.now_s, connections_max=connections_max)
+    admitted = []
+    for connection_id in connections:
+        cluster.second(0.1)
+        cluster.balancer.closed(connection_id, cluster.now_s)
+        admitted.append(cluster.place().kind)
+    assert admitted == ["shed", "shed", "admit", "admit", "admit"]
+
+
 def placed_once(cluster: Cluster) -> Verdict:
     """The only place there is, given to somebody."""
     for endpoint_id in (A, B):

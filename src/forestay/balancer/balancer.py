@@ -446,9 +446,9 @@ class Balancer:
             table = self._pricing.table(ids, outlook, takes_part, room, self._places.taken, dt_s)
         else:
             table = self._pricing.table_by_counts(ids, counts, outlook.scale, takes_part, room)
-        replaces = takes_part
+        replaces = takes_part & (room >= 0)
         if by_load and self.settings.overload == "queue":
-            replaces = takes_part & (outlook.sure.max(0) < self.settings.load_max)
+            replaces &= outlook.sure.max(0) < self.settings.load_max
         self._places.renew(table, outlook, replaces, by_load=by_load)
         self._priced_s = now_s
         if not takes_part.any() or known[takes_part].all():
