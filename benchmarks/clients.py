@@ -241,13 +241,18 @@ class Clients:
             self._cut(client, now_s)
 
     def _receive(self, client: _Client, now_s: float) -> None:
-        answer = client.sock.recv(4096)
-        if not answer:
-            self._cut(client, now_s)
-            return
-        client.asked_s, visit = None, client.visit
-        if visit.answered_s is not None:
-            return
+        """Read until there is nothing left: one edge may bring an answer and the end."""
+        while client.visit.end is None:
+            answer = client.sock.recv(4096)
+            if not answer:
+                self._cut(client, now_s)
+                return
+            client.asked_s = None
+            if client.visit.answered_s is None:
+                self._on_first_answer(client, answer, now_s)
+
+    def _on_first_answer(self, client: _Client, answer: bytes, now_s: float) -> None:
+        visit = client.visit
         visit.answered_s, visit.server = now_s, int(answer[:ANSWER_BYTES])
         if visit.arrival.stay_s == 0.0:
             self._end(client, End.LEFT, now_s)

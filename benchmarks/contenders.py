@@ -95,7 +95,7 @@ def start_forestay(directory: Path, servers: Sequence[int], cpus: Cpus) -> Itera
         (worker,) = running.workers()
         if cpus.proxy:
             worker.cpu_affinity(list(cpus.proxy))
-        until(lambda: running.api("/v1/clusters/bench/plan")["pool"] or None, "plan of forestay")
+        until(lambda: running.api("/v1/clusters/bench/plan")["pool"], "plan of forestay")
         yield Running("forestay", running.address()[1], (worker.pid,), (running.pid,))
 
 

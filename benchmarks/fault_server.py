@@ -7,6 +7,7 @@ connections that they really hold and accept (see `backend.py`).
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from benchmarks.clients import Clients, End, Visit, arrivals, crowd
@@ -178,7 +179,7 @@ def _seen(
         others_dropped=len(dropped) - len(cut),
         elsewhere_s=max((visit.started_s - killed_s + answer_s(visit) for visit in slow), default=0.0),
         refused=sum(visit.end in {End.REFUSED, End.LATE} for visit in visits),
-        even=peak_per_s(sum(accepts, []), killed_s, killed_s + STORM_S) / len(survivors),
+        even=peak_per_s(list(chain(*accepts)), killed_s, killed_s + STORM_S) / len(survivors),
         peak=peak(1.0),
         peak_100ms=peak(0.1),
         reconnect_p50_s=waits[len(waits) // 2],

@@ -88,13 +88,13 @@ def kill_all(pids: Iterable[int], is_ours: Callable[[psutil.Process], bool]) -> 
 
 
 def until(probe: Callable[[], Answer | None], what: str, within_s: float = WITHIN_S, pause_s: float = 0.02) -> Answer:
-    """Ask `probe` until it answers.
+    """Ask `probe` until its answer is true.
 
     Raises:
         BenchmarkFailed: it did not in time.
     """
     deadline_s = time.monotonic() + within_s
-    while (answer := probe()) is None or answer is False:
+    while not (answer := probe()):
         if time.monotonic() > deadline_s:
             raise BenchmarkFailed(f"no {what} within {within_s:g} s")
         time.sleep(pause_s)
