@@ -134,9 +134,9 @@ def run(directory: Path, sizes: Sizes) -> Result:
         clients.sleep_until(killed_at_s + sizes.away_s)
         back_s = time.monotonic()
         serving_s = relay.start()
-        found = _await_adoption(relay, clients, durable)
+        found = _await_adoption(relay, clients, durable, killed_s)
         adopted_s = time.monotonic() - back_s
-        durable_open = _open_of(durable, clients)
+        durable_open = _open_of(durable, clients, killed_s)
         time.sleep(sizes.after_s)
         clients.freeze()
         missing, strangers = _differences(relay, clients)
@@ -181,19 +181,19 @@ def durable_connections(relay: Forestay) -> set[Name]:
         return asyncio.run(read(Path(name) / "copy"))
 
 
-def _await_adoption(relay: Forestay, clients: Clients, durable: set[Name]) -> set[Name]:
+def _await_adoption(relay: Forestay, clients: Clients, durable: set[Name], killed_s: float) -> set[Name]:
     """What the API names, once it knows all durable connections that are still open, or did not in time."""
     deadline_s = time.monotonic() + ADOPT_S_MAX
     found: set[Name] = set()
-    while not _open_of(durable, clients) <= found and time.monotonic() < deadline_s:
+    while not _open_of(durable, clients, killed_s) <= found and time.monotonic() < deadline_s:
         # Pages shift under traffic: what one look misses, the next one has.
         found |= {(connection.id, connection.client) for connection in relay.connections()}
     return found
 
 
-def _open_of(durable: set[Name], clients: Clients) -> set[Name]:
-    """Those whose client is still connected."""
-    live = {visit.address for visit in clients.open()}
+def _open_of(durable: set[Name], clients: Clients, killed_s: float) -> set[Name]:
+    """Those whose client is still connected, and not one that came later and was given the same port."""
+    live = {visit.address for visit in clients.open() if visit.started_s < killed_s}
     return {name for name in durable if name[1] in live}
 
 
