@@ -5,8 +5,9 @@
 Every second of the cluster's time, connections are placed, open and close one by one, and every endpoint reports, all
 mixed as they would be; then comes a tick. Nothing is waited for: seconds follow each other at once. Each call is timed
 by itself with the clock around it (some 0.1 us of each figure). One thread on one core; numpy's libraries may start no
-threads. The garbage collector is set as in the service; its pauses are in the figures and are also counted apart. Wall-clock times are judged, because that is what a caller waits for; the processor time of ticks
-and how often the process lost its core are printed beside them, because that is what the code can do something about.
+threads. The garbage collector is set as in the service; its pauses are in the figures and are also counted apart.
+Wall-clock times are judged, because that is what a caller waits for; the processor time of ticks and how often the
+process lost its core are printed beside them, because that is what the code can do something about.
 """
 
 import os

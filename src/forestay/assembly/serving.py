@@ -1,6 +1,7 @@
 """`forestay serve` from first to last: directories, store, control process, and which signal does what."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 
@@ -42,9 +43,21 @@ async def serve(configuration: Configuration, reload: Reload) -> None:
             await store.close()
 
 
+def quieten_garbage_collector() -> None:
+    """Let the collector look at less, less often: with many connections a full pass stops everything for 30 ms.
+
+    What is there now stays for the life of the process, and the hot paths make no cycles: a full pass after many
+    more young ones finds what the libraries leave behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 200)
+
+
 async def _run(process: ControlProcess, reload: Reload) -> None:
     signals = _Signals(process.hurry)
     await process.start()
+    quieten_garbage_collector()
     try:
         await _serve_until_told(process, reload, signals)
     except BaseException:

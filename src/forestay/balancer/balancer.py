@@ -26,7 +26,7 @@ from forestay.model.event import Event
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.load import LoadReport
 from forestay.model.outlook import Outlook
-from forestay.model.plan import BoolArray, Forecast, Plan, Verdict
+from forestay.model.plan import BoolArray, Forecast, IntArray, Plan, Verdict
 from forestay.placement.admission import ClientRates, Queue, Waiting
 from forestay.placement.weights import weigh
 
@@ -464,12 +464,14 @@ class Balancer:
 
     def _forecast(self, outlook: Outlook) -> Forecast:
         slots = self._roster.slots()
-        ids = self._roster.ids
+        used: IntArray | slice = slots
+        if not slots.size or slots[-1] + 1 == slots.size:  # no gaps: views instead of copies
+            used = slice(slots.size)
         return Forecast(
-            endpoint_ids=tuple(map(ids.__getitem__, slots.tolist())),
+            endpoint_ids=tuple(filter(None, self._roster.table_ids())),
             horizons_s=HORIZONS_S,
-            mean=outlook.expected[:, slots].T,
+            mean=outlook.expected[:, used].T,
             errors=outlook.errors,
             levels=LEVELS,
-            spread=outlook.spread[:, slots].T,
+            spread=outlook.spread[:, used].T,
         )

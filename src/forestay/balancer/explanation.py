@@ -38,14 +38,16 @@ class Decision(NamedTuple):
 
     def words(self, connection_id: str, threshold: float, now_s: float) -> str:
         """The explanation for a person."""
-        cost, row, cheapest = self.evidence
-        loads = [math.log(squared) / (2 * KAPPA) for squared in struct.unpack(f"{HORIZONS}d", row)]
-        rivals = [(self.ids[slot], price) for price, _, slot in cheapest if self.ids[slot] != self.endpoint_id]
+        cost, row, squares, (rival_cost, _, rival_slot) = self.evidence
+        priced = zip(struct.unpack(f"{HORIZONS}d", row), squares, strict=True)
+        loads = [math.log(squared / square) / (2 * KAPPA) for squared, square in priced]
+        rival = self.ids[rival_slot]
+        instead = "" if rival == self.endpoint_id else f"; the next, {rival}: at least {rival_cost:.3f}"
         lines = [
             f"{connection_id} was placed on {self.endpoint_id} {now_s - self.at_s:.1f} s ago: {self.reason}",
             "  seconds ahead   " + "".join(f"{horizon_s:7g}" for horizon_s in HORIZONS_S.tolist()),
             "  predicted load  " + "".join(f"{load:7.3f}" for load in loads) + f"   (threshold {threshold:.2f})",
-            f"  price {cost:.3f}" + "".join(f"; {rival}: at least {price:.3f}" for rival, price in rivals),
+            f"  price {cost:.3f}{instead}",
         ]
         return "\n".join(lines)
 

@@ -27,9 +27,10 @@ HOT = 512
 CEILING = 1e300
 """Squared prices end here, far beyond any load, lest hundreds of placements between two looks overflow a float."""
 
-Evidence: TypeAlias = tuple[float, bytes, tuple[tuple[float, int, int], ...]]
-"""A slot's price, its squared price per horizon point as native doubles (one object instead of ten: thousands are kept
-for explanations), and the top of the heap as (price, tie, slot), whose prices are lower bounds."""
+Evidence: TypeAlias = tuple[float, bytes, Sequence[float], tuple[float, int, int]]
+"""What spoke for a slot: its price; its weighted squared price per horizon point as native doubles (one object instead
+of ten: thousands are kept for explanations); the squared weights in it; the cheapest other entry of the heap as (price,
+tie, slot), whose price is a lower bound, or the slot itself where there was no other."""
 
 
 class Planner:
@@ -52,11 +53,13 @@ class Planner:
         seed: int = 0,
     ) -> None:
         self._factor = table.factor
-        self._weight = table.weight.tolist()
-        self._level = table.level.tolist()
+        # A weight inside the root is one multiplication less in every price: w sqrt(p + l) = sqrt(w^2 p + w^2 l).
+        squares = table.weight**2
+        self._squares = tuple(squares.tolist())
+        self._level = tuple((table.level * squares).tolist())
         self._own, self._others = own, others
         self._base = self._counted() if base is None else np.asarray(base, np.int64)
-        self._price = table.price.copy()
+        self._price = table.price * squares
         self._seen = np.zeros(len(self._base), np.int64)  # placements that _price contains
         self._limits = (table.slots.copy(), table.slots + table.paced)
         self._wide = False  # True once nobody has slots left: the paced ones count as well
@@ -145,13 +148,19 @@ class Planner:
         """Placements on `slot` since the table was made, by all pickers."""
         return int(self._own[slot] + sum(column[slot] for column in self._others) - self._base[slot])
 
-    def evidence(self, slot: int) -> "Evidence":
+    def evidence(self, slot: int) -> Evidence:
         """What speaks for `slot` right now."""
-        row, cost = self.row(slot), self._value.get(slot, -1.0)  # known already where the slot is in the heap
-        return cost if cost >= 0 else self._cost(row), self._pack(*row), tuple(self._heap[:3])
+        row, cost, heap = self.row(slot), self._value.get(slot, -1.0), self._heap
+        if cost < 0:  # not in the heap
+            cost = self._cost(row)
+        if len(heap) > 1 and heap[0][2] == slot:  # the next cheapest is one of the root's children
+            other = heap[1] if len(heap) == 2 or heap[1] < heap[2] else heap[2]
+        else:
+            other = heap[0] if heap else (cost, 0, slot)
+        return cost, self._pack(*row), self._squares, other
 
     def row(self, slot: int) -> Sequence[float]:
-        """Squared price of `slot` per horizon point; a row is replaced, never changed, so it may be kept."""
+        """Weighted squared price of `slot` per horizon point; a row is replaced, never changed, so it may be kept."""
         if slot not in self._rows:
             self._warm([slot])
         return self._rows[slot]
@@ -173,7 +182,7 @@ class Planner:
         return ((slot + 1) * 0x9E3779B1 ^ self._seed) & 0xFFFFFFFF
 
     def _cost(self, row: Sequence[float]) -> float:
-        cost: float = sum(map(mul, self._weight, map(sqrt, map(add, row, self._level))))
+        cost: float = sum(map(sqrt, map(add, row, self._level)))
         return cost
 
     def _settle(self, slot: int, placed: int) -> None:
@@ -189,7 +198,7 @@ class Planner:
             self._value[slot] = -1.0  # no entry
             return
         cost = self._value[slot] = self._cost(row)
-        heapq.heapreplace(self._heap, (cost, self._tie(slot), slot))
+        heapq.heapreplace(self._heap, (cost, self._heap[0][1], slot))
 
     def _follow(self, slot: int) -> None:
         """Bring any slot up to the counters, wherever it is in the heap."""
@@ -249,7 +258,7 @@ class Planner:
             self._price[risen] *= self._factor[risen] ** (placed - self._seen)[risen, None]
         np.minimum(self._price, CEILING, out=self._price)
         self._seen[risen] = placed[risen]
-        return placed, np.sqrt(self._price + self._level) @ np.array(self._weight)
+        return placed, np.sqrt(self._price + self._level).sum(1)
 
     def _rebuild(self) -> None:
         """Keep the cheapest as tuples."""
@@ -272,7 +281,7 @@ class Planner:
         self._hot_limit: dict[int, int] = {}
         slots = cheap.tolist()
         self._warm(slots)
-        self._value.update(zip(slots, map(self._cost, map(self._rows.__getitem__, slots)), strict=True))
+        self._value.update(zip(slots, cost[cheap].tolist(), strict=True))
         self._heap = [(self._value[slot], self._tie(slot), slot) for slot in slots]
         heapq.heapify(self._heap)
 
