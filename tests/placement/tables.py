@@ -45,10 +45,13 @@ class Rule:
         costs: FloatArray = np.sqrt(squared + self.table.level) @ self.table.weight
         return costs
 
-    def allows(self, slot: int, exclude: Container[int] = ()) -> bool:
-        """Whether `slot` is a right answer: the cheapest there is, but for rounding; -1: nobody may take it."""
+    def allows(self, slot: int, exclude: Container[int] = (), *, wide: bool = False) -> bool:
+        """Whether `slot` is a right answer: the cheapest there is, but for rounding; -1: nobody may take it.
+
+        `wide`: slots and paced ones alike, as from the moment on when nobody had slots left.
+        """
         costs = self.costs()
-        for limit in self.limits:
+        for limit in self.limits[wide:]:
             open_slots = [other for other in np.flatnonzero(self.placed < limit).tolist() if other not in exclude]
             if open_slots:
                 return slot in open_slots and bool(costs[slot] <= costs[open_slots].min() * (1 + 1e-9))

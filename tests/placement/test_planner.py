@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestay.model.plan import UNLIMITED, Table
+from forestay.placement import planner as planner_module
 from forestay.placement.planner import HOT, Planner
 from tests.placement.tables import HORIZONS, Rule, random_table
 
@@ -35,6 +36,33 @@ def test_every_pick_is_the_cheapest_whatever_others_picked_in_between(
         assert rule.allows(slot, exclude)
         if slot >= 0:
             rule.placed[slot] += 1
+
+
+@FEW_EXAMPLES
+@given(seed=SEEDS, hot=st.integers(1, 12))
+def test_picks_are_exact_when_the_hot_ones_run_out_again_and_again(seed: int, hot: int) -> None:
+    rng = np.random.default_rng(seed)  # noqa: TID251 # a test is a caller
+    table = random_table(40, rng, slots_max=4, paced_max=1)
+    rule, own, other = Rule(table), [0] * 40, [0] * 40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner_module, "HOT", hot)
+        small = Planner(table, own, [other], seed=seed)
+        for _ in range(150):
+            action, slot = rng.random(), int(rng.integers(40))
+            if action < 0.1:
+                other[slot] += 1
+                rule.placed[slot] += 1
+            elif action < 0.2:
+                factors = np.exp(rng.normal(0, 0.5, HORIZONS))
+                small.reprice(slot, factors.tolist(), room=1)
+                rule.price[slot] *= factors
+                rule.limits = [limit + (np.arange(40) == slot) for limit in rule.limits]
+            exclude = set(rng.integers(0, 40, 10).tolist()) if action > 0.8 else set()
+            slot = small.pick(exclude)
+            # Room that a close gives after everybody had been full counts as paced.
+            assert rule.allows(slot, exclude) or (small._wide and rule.allows(slot, exclude, wide=True))
+            if slot >= 0:
+                rule.placed[slot] += 1
 
 
 @FEW_EXAMPLES
