@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay bench-faults docs clean
+.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay bench-faults bench-pickers bench-registry docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,7 +45,7 @@ types: $(STAMP)
 contracts: $(STAMP)
 	$(BIN)/lint-imports
 
-bench: bench-core bench-relay bench-faults  ## every figure of the docs
+bench: bench-core bench-pickers bench-registry bench-relay bench-faults  ## every figure of the docs
 
 bench-core: $(STAMP)  ## place and tick
 	$(BIN)/python benchmarks/core.py
@@ -56,6 +56,12 @@ bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
 
 bench-faults: $(STAMP)  ## the relay under kill -9, 10,000 connections and restarts
 	$(BIN)/python -m benchmarks.faults
+
+bench-pickers: $(STAMP)  ## eight workers that share a table, against the exact rule
+	$(BIN)/python benchmarks/pickers.py
+
+bench-registry: $(STAMP)  ## the registry over SQLite
+	$(BIN)/python benchmarks/registry.py
 
 docs: $(STAMP)  ## the site, in site/
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'

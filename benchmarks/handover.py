@@ -114,7 +114,7 @@ def run(directory: Path, sizes: Sizes) -> Result:
             relay.mark_log()
             started_s = time.monotonic()
             relay.signal(signal.SIGUSR2)
-            relay.logged("workers_upgraded")
+            relay.await_log("workers_upgraded")
             roll_s.append(time.monotonic() - started_s)
             seen.add(_pids(relay))
         time.sleep(sizes.between_s)

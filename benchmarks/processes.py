@@ -126,11 +126,6 @@ def memory_kib(pids: Iterable[int]) -> int:
     return total
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """Children of a process, and theirs."""
-    return psutil.Process(pid).children(recursive=True)
-
-
 def end_on_sigterm() -> None:
     """Let SIGTERM do what Ctrl-C does: context managers end the children."""
 

@@ -32,7 +32,6 @@ class Registered:
 
     id: str
     client: str
-    endpoint_id: str
 
 
 class Forestay:
@@ -74,8 +73,8 @@ class Forestay:
         assert self._process is not None, "start() first"
         return self._process.pid
 
-    def start(self, *, cluster: str | None = None, listeners: dict[str, str] | None = None) -> float:
-        """Start it, with other settings if wanted; returns when it serves.
+    def start(self, *, listeners: dict[str, str] | None = None) -> float:
+        """Start it, with other settings of the same listeners if wanted; returns when it serves.
 
         Returns:
             Seconds from the start of the process to "serving".
@@ -83,7 +82,6 @@ class Forestay:
         Raises:
             BenchmarkFailed: it does not come up; the message has the end of its log.
         """
-        self._cluster = self._cluster if cluster is None else cluster
         self._listeners = listeners or self._listeners
         settings = self.directory / "forestay.toml"
         settings.write_text(self._toml(), encoding="utf-8")
@@ -95,37 +93,29 @@ class Forestay:
             self._process = self._stack.enter_context(
                 child(command, cpus=self._cpus, stdout=log, stderr=log, env=environment, cwd=self.directory)
             )
-        self.logged("serving")
+        self.await_log("serving")
         return time.monotonic() - started_s
 
     def address(self, listener: str = "public") -> tuple[str, int]:
         """Host and port of a listener."""
         return "127.0.0.1", self._ports[listener]
 
-    def logged(self, event: str) -> dict[str, Any]:
-        """The last line of this life's log with this event; waits for it."""
+    def await_log(self, event: str) -> None:
+        """Wait for a line of this life's log with this event."""
 
-        def find() -> dict[str, Any] | None:
-            lines = [line for line in self._log_lines() if line.get("event") == event]
-            if not lines and self._process is not None and self._process.poll() is not None:
-                raise BenchmarkFailed(f"forestay ended with code {self._process.returncode}:\n{self.log_tail()}")
-            return lines[-1] if lines else None
+        def found() -> bool:
+            if any(line.get("event") == event for line in self._log_lines()):
+                return True
+            if self._process is not None and self._process.poll() is not None:
+                tail = "\n".join(self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+                raise BenchmarkFailed(f"forestay ended with code {self._process.returncode}:\n{tail}")
+            return False
 
-        return until(find, f"log line {event!r} of forestay (log: {self._log_path})")
+        until(found, f"log line {event!r} of forestay (log: {self._log_path})")
 
     def mark_log(self) -> None:
-        """Let `logged` find later lines only."""
+        """Let `await_log` find later lines only."""
         self._log_seen = self._log_path.stat().st_size
-
-    def log_tail(self) -> str:
-        """The end of its log, for people."""
-        return "\n".join(self._log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-
-    def warnings(self) -> list[str]:
-        """Events that it logged as warnings or errors, in this life."""
-        return [
-            str(line["event"]) for line in self._log_lines() if line.get("level") in {"warning", "error", "critical"}
-        ]
 
     def signal(self, number: signal.Signals) -> None:
         """Send one to the control process."""
@@ -169,7 +159,7 @@ class Forestay:
         while offset is not None:
             page = self.api(f"/v1/clusters/{CLUSTER}/connections?limit={PAGE}&offset={offset}")
             for one in page["connections"]:
-                found[one["id"]] = Registered(one["id"], one["client"], one["endpoint_id"])
+                found[one["id"]] = Registered(one["id"], one["client"])
             offset = page["next_offset"]
         return list(found.values())
 
