@@ -121,6 +121,15 @@ def test_a_connection_that_gives_up_leaves_the_queue() -> None:
     assert cluster.place().kind == "queue"
 
 
+def test_a_waiting_connection_that_opened_somewhere_leaves_the_queue() -> None:
+    cluster = Cluster()
+    for endpoint_id in (A, B):
+        cluster.balancer.drain_endpoint(endpoint_id, cluster.now_s)
+    waiting = cluster.place()
+    cluster.balancer.opened(waiting.connection_id, A, cluster.now_s)
+    assert cluster.balancer.poll(cluster.now_s + 60.0) == []
+
+
 def test_asking_again_while_waiting_keeps_the_place_and_the_deadline() -> None:
     cluster = Cluster(endpoints=())
     first = cluster.place()

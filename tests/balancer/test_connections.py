@@ -151,19 +151,6 @@ def test_a_drain_lasts_until_the_endpoint_is_added_again() -> None:
     assert cluster.place().endpoint_id == A
 
 
-def test_the_death_of_an_endpoint_does_not_teach_that_connections_live_briefly() -> None:
-    cluster = Cluster()
-    for endpoint_id in (A, B):
-        cluster.open(endpoint_id, 500)
-    cluster.seconds(60, 0.5)
-    before = cluster.plan.forecast.at(30.0)[B]
-    for connection_id, endpoint_id in homes(cluster.balancer).items():
-        if endpoint_id == A:
-            cluster.balancer.closed(connection_id, cluster.now_s)
-    cluster.second({A: 0.0, B: 0.5})
-    assert cluster.plan.forecast.at(30.0)[B] == pytest.approx(before, abs=0.03)
-
-
 def test_a_clock_that_jumps_back_stops_time_and_breaks_nothing() -> None:
     cluster = Cluster()
     connections = cluster.open(A, 10)

@@ -12,6 +12,7 @@ from forestay.model.horizons import HORIZONS_S
 from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, FloatArray
 
+REPORT_AGE_S = 0.5
 AHEAD = int(np.flatnonzero(HORIZONS_S == 11.0)[0])
 
 
@@ -37,7 +38,8 @@ class World:
         for slot in self.leaving.pop(int(self.now_s), []):
             self.forecaster.closed(slot, self.now_s)
         who = self.everybody if known is None else known
-        return self.forecaster.tick(self.now_s, load, np.full(len(load), self.now_s), who, who, self.everybody)
+        at_s = np.full(len(load), self.now_s - REPORT_AGE_S)
+        return self.forecaster.tick(self.now_s, load, at_s, who, who, self.everybody)
 
     def counts(self) -> FloatArray:
         """Open connections by endpoint."""
@@ -87,6 +89,21 @@ def test_a_load_that_will_leave_with_its_connections_is_forecast_to_fall() -> No
     there = 0.01 * world.counts()
     assert (before > 20).all()
     assert outlook.present[AHEAD] == pytest.approx(there * np.exp(-11 / 20), rel=0.15)
+
+
+def test_the_death_of_an_endpoint_does_not_teach_that_connections_live_briefly() -> None:
+    world = World(2)
+    slots = [world.forecaster.opened(endpoint % 2, world.now_s) for endpoint in range(1000)]
+    for _ in range(30):
+        world.second(np.array([0.5, 0.5]))
+    for slot in slots[::2]:
+        world.forecaster.closed(slot, world.now_s)
+    world.second(np.array([0.0, 0.5]))
+    assert world.forecaster.survival.from_birth(np.array([60.0]))[0] > 0.9
+    for slot in slots[1::20]:  # while these closes are of their age
+        world.forecaster.closed(slot, world.now_s)
+    world.second(np.array([0.0, 0.5]))
+    assert world.forecaster.survival.from_birth(np.array([60.0]))[0] < 0.95
 
 
 def test_load_of_connections_to_come_is_expected_and_not_yet_present() -> None:
