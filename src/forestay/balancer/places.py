@@ -76,7 +76,7 @@ class Places:
         self.outdated = False
         self._placed_then = self._placed.copy()
         self._scale = cast("memoryview[float]", outlook.scale.data)
-        self._remaining = outlook.remaining.T.tolist() if by_load else []
+        self._remaining = np.minimum(outlook.remaining, LOAD_CAP).T.tolist() if by_load else []
         self._replaces = replaces
         self._seed += 1
         self._planner = Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed)
@@ -180,8 +180,8 @@ class Places:
         room = int(self._replaces[slot])
         self.spare += room
         if self._remaining:
-            scale = self._scale[slot]
-            factors = [math.exp(-2 * KAPPA * min(scale * load, LOAD_CAP)) for load in self._remaining[age]]
+            steepness = -2 * KAPPA * self._scale[slot]
+            factors = [math.exp(steepness * load) for load in self._remaining[age]]
         else:
             factors = (1.0 / self.table.factor[slot]).tolist()
         self._reprice(slot, factors, room)
