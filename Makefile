@@ -48,7 +48,7 @@ contracts: $(STAMP)
 bench: bench-core bench-pickers bench-registry bench-relay bench-faults  ## every figure of the docs
 
 bench-core: $(STAMP)  ## place and tick
-	$(BIN)/python benchmarks/core.py
+	$(BIN)/python -m benchmarks.core
 
 bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
 	@sh benchmarks/install_peers.sh $(BIN)/python
