@@ -46,12 +46,12 @@ async def serve(configuration: Configuration, reload: Reload) -> None:
 def quieten_garbage_collector() -> None:
     """Let the collector look at less, less often: with many connections a full pass stops everything for 30 ms.
 
-    What is there now stays for the life of the process, and the hot paths make no cycles: a full pass after many
-    more young ones finds what the libraries leave behind.
+    What is there now stays for the life of the process, and the hot paths make no cycles. So a pass over the youngest
+    waits for 10,000 objects instead of 700, and a full one for 10,000 of those passes instead of 100.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 50, 200)
+    gc.set_threshold(10_000, 10, 1_000)
 
 
 async def _run(process: ControlProcess, reload: Reload) -> None:

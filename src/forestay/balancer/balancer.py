@@ -184,7 +184,7 @@ class Balancer:
             prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
             exclude: endpoints that must not be chosen, e.g. because they just failed.
         """
-        now_s = self._clock(now_s)
+        now_s = self._now_s = max(self._now_s, now_s)
         if client or self._queue.waiting or connection_id in self._places.reserved:
             verdict = self._given(connection_id, exclude)
             if verdict is not None:
@@ -406,7 +406,7 @@ class Balancer:
         if self._places.outdated:
             self._refresh()
         if prefer is None and not zone and not exclude:
-            return self._places.choose()
+            return self._places.peek(), "fittest"
         slots = self._roster.slot
         return self._places.choose(
             without={slots[endpoint_id] for endpoint_id in exclude if endpoint_id in slots},
@@ -421,7 +421,8 @@ class Balancer:
         endpoint_id = ids[slot]
         evidence = self._places.reserve(connection_id, slot, now_s)
         self._decisions.newest[connection_id] = (now_s, endpoint_id, reason, evidence, ids)
-        return Verdict("admit", connection_id, endpoint_id, reason)
+        # Half the time of Verdict(...): a named tuple's own constructor is written in Python.
+        return tuple.__new__(Verdict, ("admit", connection_id, endpoint_id, reason, 0.0))
 
     def _note_pick(self, connection_id: str, slot: int, now_s: float) -> None:
         """Remember why a data plane picked `slot` from the table, as far as can be told afterwards."""

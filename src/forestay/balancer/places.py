@@ -30,6 +30,7 @@ class Places:
         table: of the moment.
         outdated: True where endpoints changed since: `renew` before choosing.
         reserved: reservations by connection, oldest first: slot, and when.
+        peek: the cheapest slot, not counted yet; -1 where nobody may take one more.
         spare: places left until the next table, more or less; newcomers pass the queue while all fit.
     """
 
@@ -46,6 +47,7 @@ class Places:
         self._replaces: BoolArray = np.zeros(0, bool)
         self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon; empty: by counts
         self._planner = Planner(self.table, self._placed.data)
+        self.peek = self._planner.peek
         self._zone_planners: dict[str, Planner] = {}
 
     def resize(self, endpoints: int) -> None:
@@ -80,6 +82,7 @@ class Places:
         self._replaces = replaces
         self._seed += 1
         self._planner = Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed)
+        self.peek = self._planner.peek
         self._zone_planners = {}
 
     # ---- choosing
