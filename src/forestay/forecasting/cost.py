@@ -26,6 +26,8 @@ LEVEL_MIN = 1e-9
 """Load per connection, at least: reports of nearly nothing must not end in divisions by it."""
 STEP_PER_BUCKET = 0.2
 """Prior: neighbouring cost buckets differ by some 20 % of the level (a random walk)."""
+ACCEPT_SD = 3.0
+"""Prior: an accept costs up to some seconds of a connection's load (a TLS handshake beside an idle stream)."""
 BACKGROUND_SD = 0.05
 """Prior: an endpoint's own constant background is about this much load."""
 DECLARED_SD = 0.05
@@ -182,7 +184,7 @@ class Cost(Learned):
         target = np.append(np.zeros(COSTS - 1), level)
         a = self._gram / self._noise + walk.T @ (precision[:, None] * walk)
         b = self._moment / self._noise + walk.T @ (precision * target)
-        a[ACCEPTS, ACCEPTS] += (0.5 * level) ** -2
+        a[ACCEPTS, ACCEPTS] += (ACCEPT_SD * level) ** -2
         floor = np.append(np.full(COSTS, 0.02 * level), 0.0)
         covariance = np.linalg.inv(a)
         self.theta = np.maximum(covariance @ b, floor)
