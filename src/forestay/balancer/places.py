@@ -46,9 +46,7 @@ class Places:
         self._scale: Sequence[float] = ()
         self._replaces: BoolArray = np.zeros(0, bool)
         self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon; empty: by counts
-        self._planner = Planner(self.table, self._placed.data)
-        self.peek = self._planner.peek
-        self._zone_planners: dict[str, Planner] = {}
+        self._pick_with(Planner(self.table, self._placed.data))
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoints."""
@@ -81,9 +79,12 @@ class Places:
         self._remaining = np.minimum(outlook.remaining, LOAD_CAP).T.tolist() if by_load else []
         self._replaces = replaces
         self._seed += 1
-        self._planner = Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed)
-        self.peek = self._planner.peek
-        self._zone_planners = {}
+        self._pick_with(Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed))
+
+    def _pick_with(self, planner: Planner) -> None:
+        self._planner = planner
+        self.peek = planner.peek  # bound once: the hot path saves a call
+        self._zone_planners: dict[str, Planner] = {}
 
     # ---- choosing
 
