@@ -7,7 +7,7 @@ keys by the hundred).
 from collections.abc import AsyncGenerator, Sequence
 
 from forestay.registries.history import History
-from forestay.registries.sessions import TTL_S_MIN, TTL_SLACK_S, LocalSession, LocalSessions
+from forestay.registries.sessions import LocalSession, LocalSessions, local_caps
 from forestay.registries.store import (
     COMMIT_TIMEOUT_S,
     Delete,
@@ -36,15 +36,7 @@ class MemoryStore:
     @property
     def caps(self) -> StoreCaps:
         """See `Store.caps`."""
-        return StoreCaps(
-            durable=False,
-            replicated=False,
-            operations_max=128,
-            value_bytes_max=512 << 10,
-            commit_bytes_max=1 << 20,
-            ttl_s_min=TTL_S_MIN,
-            ttl_slack_s=TTL_SLACK_S,
-        )
+        return local_caps(durable=False)
 
     async def read(self, prefix: bytes, *, stale: bool = False) -> Snapshot:
         """See `Store.read`."""

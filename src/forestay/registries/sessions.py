@@ -5,11 +5,24 @@ import itertools
 from collections.abc import Awaitable, Callable, Sequence
 
 from forestay.model.errors import InvalidInput
-from forestay.registries.store import Operation, Put, SessionLost
+from forestay.registries.store import Operation, Put, SessionLost, StoreCaps
 
 TTL_S_MIN = 0.05
 TTL_SLACK_S = 0.5
 """Timers fire late by as much as the event loop is busy, and the removal of the keys waits for the disk."""
+
+
+def local_caps(*, durable: bool) -> StoreCaps:
+    """What stores inside one process can do; they differ only in whether a commit outlives it."""
+    return StoreCaps(
+        durable=durable,
+        replicated=False,
+        operations_max=128,
+        value_bytes_max=512 << 10,
+        commit_bytes_max=1 << 20,
+        ttl_s_min=TTL_S_MIN,
+        ttl_slack_s=TTL_SLACK_S,
+    )
 
 
 class LocalSession:
