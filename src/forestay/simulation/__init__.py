@@ -1,0 +1,1 @@
+"""Judges placement rules on the same simulated traffic: the balancer of the live loop, its peers, and the limits."""
