@@ -18,9 +18,11 @@ from forestay.balancer.places import Places
 from forestay.balancer.pricing import Pricing
 from forestay.balancer.roster import Roster
 from forestay.balancer.settings import BalancerSettings
+from forestay.forecasting.ages import AGE_MID_S
 from forestay.forecasting.arrivals import FACTOR_MAX
 from forestay.forecasting.calibration import LEVELS
 from forestay.forecasting.forecaster import Forecaster
+from forestay.model.cost import ConnectionCost
 from forestay.model.errors import InvalidInput, UnknownConnection
 from forestay.model.event import Event
 from forestay.model.horizons import HORIZONS_S
@@ -317,6 +319,12 @@ class Balancer:
         if decision is None:
             raise UnknownConnection(connection_id)
         return decision.words(connection_id, self.settings.threshold, self._now_s)
+
+    def connection_cost(self) -> ConnectionCost:
+        """What a connection is taken to cost, as learned so far; hints are left out."""
+        cost, slots = self._forecaster.cost, self._roster.slot
+        scale = {endpoint_id: float(cost.scale[slot]) for endpoint_id, slot in slots.items()}
+        return ConnectionCost(cost.at_age(AGE_MID_S), cost.per_accept, scale)
 
     @property
     def endpoints(self) -> KeysView[str]:
