@@ -1,0 +1,33 @@
+"""The balancers that ours is compared with, each as strong as its source describes it, or stronger."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from forestay.simulation.peers.blind import Random, RoundRobin
+from forestay.simulation.peers.client_wrr import ClientWrr
+from forestay.simulation.peers.least_connections import LeastConnections
+from forestay.simulation.peers.lowest_predicted import LowestPredicted
+from forestay.simulation.peers.own_placements import LoadAndOwnPlacements, LowestLoad
+from forestay.simulation.peers.peak_ewma import PeakEwma
+from forestay.simulation.peers.prequal import Prequal
+from forestay.simulation.peers.robinhood import Robinhood
+from forestay.simulation.peers.two_choices import TwoChoicesByConnections, TwoChoicesByLoad
+from forestay.simulation.policy import Policy
+
+REACTIVE: Final[Mapping[str, Callable[[int], Policy]]] = {
+    "random": Random,
+    "round_robin": RoundRobin,
+    "least_connections": LeastConnections,
+    "two_choices_connections": TwoChoicesByConnections,
+    "two_choices_load": TwoChoicesByLoad,
+    "lowest_load": LowestLoad,
+    "peak_ewma": PeakEwma,
+    "prequal": Prequal,
+    "robinhood": Robinhood,
+    "client_wrr": ClientWrr,
+    "load_own": LoadAndOwnPlacements,
+}
+"""By name, from a seed: those that know the present at most. The best of them in a scenario is the one to beat."""
+
+PEERS: Final[Mapping[str, Callable[[int], Policy]]] = {**REACTIVE, "lowest_predicted": LowestPredicted}
+"""All of them."""
