@@ -57,6 +57,24 @@ def test_the_first_reports_already_tell_the_level() -> None:
     assert cost.at_age(np.array([0.5, 100.0])) == pytest.approx([0.004, 0.004], rel=0.3)
 
 
+def test_a_fleet_that_fills_by_handshakes_takes_them_neither_for_connections_nor_for_sizes() -> None:
+    rng = np.random.default_rng(3)  # noqa: TID251 # a test is a caller
+    cost, everybody, scale = Cost(), np.ones(20, bool), np.repeat([0.87, 1.74], [16, 4])
+    cost.resize(20)
+    x = np.zeros((COSTS + 1, 20))
+    for _ in range(20):
+        accepts = rng.poisson(10.0, 20)
+        x[0], x[1], x[COSTS] = accepts, x[1] + x[0], accepts
+        load = scale * (0.001 * x[:COSTS].sum(0) + 0.015 * accepts) * rng.normal(1.0, 0.02, 20)
+        cost.learn(x, load, everybody)
+    assert cost.theta[:COSTS].mean() == pytest.approx(0.001, rel=0.4)
+    assert cost.scale[16:].mean() / cost.scale[:16].mean() == pytest.approx(2.0, rel=0.15)
+
+
+def test_before_any_report_a_handshake_is_not_free() -> None:
+    assert Cost().per_accept > 0
+
+
 def test_the_guess_becomes_sure_with_time() -> None:
     theta = np.append(np.full(COSTS, 0.004), 0.0)
     assert learned(theta, np.ones(8), 5).certain < learned(theta, np.ones(8), 300).certain

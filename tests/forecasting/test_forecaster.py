@@ -200,3 +200,34 @@ def test_connections_of_other_endpoints_do_not_change_a_learned_size() -> None:
                 world.open(endpoint, lifetime_s)
         outlook = world.second(np.array([0.5, 1.0, 2.0]) * 0.008 * world.counts() + world.rng.normal(0, 0.003, 3))
     assert np.log(outlook.scale) == pytest.approx(np.log([0.5, 1.0, 2.0]), abs=0.15)
+
+
+def test_the_handshakes_of_the_last_second_are_load_now_and_not_later() -> None:
+    world = World(2)
+    for _ in range(60):  # every accept costs .02 in its second, what follows next to nothing
+        opens = world.rng.poisson(3.0, 2)
+        for endpoint in (0, 1):
+            for _ in range(int(opens[endpoint])):
+                world.open(endpoint, 600.0)
+        world.second(0.02 * opens + 1e-4 * world.counts())
+    for _ in range(10):
+        world.open(0, 600.0)
+    present = world.second(0.02 * np.array([10.0, 0.0]) + 1e-4 * world.counts()).present
+    more = present[:, 0] - present[:, 1]
+    assert more[0] - more[1] == pytest.approx(0.5 * 10 * 0.02, rel=0.3)
+
+
+def test_handshakes_since_the_tick_are_in_a_price_that_is_made_anew_before_the_next() -> None:
+    world = World(2)
+    for endpoint in (0, 1):
+        for _ in range(10):
+            world.forecaster.opened(endpoint, world.now_s - 600.0)
+    load = np.full(2, 0.3)
+    for _ in range(10):
+        world.second(load)
+    for _ in range(20):
+        world.open(0, 600.0)
+    again = world.forecaster.look_ahead(world.now_s + 0.1, load, world.everybody, world.everybody).present
+    handshakes = 20 * world.forecaster.cost.per_accept
+    assert handshakes > 0
+    assert (again[0, 0] - again[0, 1]) - (again[1, 0] - again[1, 1]) == pytest.approx(handshakes, rel=0.2)

@@ -26,8 +26,10 @@ LEVEL_MIN = 1e-9
 """Load per connection, at least: reports of nearly nothing must not end in divisions by it."""
 STEP_PER_BUCKET = 0.2
 """Prior: neighbouring cost buckets differ by some 20 % of the level (a random walk)."""
-ACCEPT_SD = 3.0
-"""Prior: an accept costs up to some seconds of a connection's load (a TLS handshake beside an idle stream)."""
+ACCEPT_MEAN, ACCEPT_SD = 2.0, 20.0
+"""Prior: an accept costs as much as two seconds of its connection, in standard deviations of twenty: token streams are
+nearly all stream (5 ms against 1 s of work a second), chats nearly all handshake (a TLS handshake and a login of 5 to
+10 ms against .3 to .5 ms of work a second). Not nothing: a storm may come before anything is learned."""
 BACKGROUND_SD = 0.05
 """Prior: an endpoint's own constant background is about this much load."""
 DECLARED_SD = 0.05
@@ -44,6 +46,7 @@ class Cost(Learned):
         theta: load per connection by cost bucket, then load-seconds per accept, shape (costs + 1,), at scale 1.
         scale: one over capacity, geometric mean 1 over the endpoints that report, shape (endpoints,).
         certain: part of theta that is sure, in [0.1, 1]: one less its relative standard deviation.
+        certain_accept: the same for what an accept costs, in [0, 1].
     """
 
     PER_ENDPOINT: ClassVar = {
@@ -52,18 +55,18 @@ class Cost(Learned):
         **dict.fromkeys(("_xx", "_x", "_one", "_xy", "_y", "_last_x", "_last_y", "_last_ok"), 0.0),
     }
     LEARNED = (
-        *("theta", "scale", "certain", "_gram", "_moment", "_load_sum", "_unit_sum", "_square", "_lagged", "_noise"),
-        *("_scale_sd", "_xx", "_x", "_one", "_xy", "_y", "_ticks"),
+        *("theta", "scale", "certain", "certain_accept", "_gram", "_moment", "_load_sum", "_unit_sum", "_accept_sum"),
+        *("_square", "_lagged", "_noise", "_scale_sd", "_xx", "_x", "_one", "_xy", "_y", "_ticks"),
     )
 
     def __init__(self, endpoints: int = 0) -> None:
-        self.theta: FloatArray = np.append(np.full(COSTS, 0.01), 0.0)
+        self.theta: FloatArray = np.append(np.full(COSTS, 0.01), 0.01 * ACCEPT_MEAN)
         self.scale: FloatArray = np.ones(endpoints)
-        self.certain = 0.1
+        self.certain, self.certain_accept = 0.1, 0.0
         self._declared: FloatArray = np.full(endpoints, np.nan)  # capacities
         self._gram: FloatArray = np.zeros((COSTS + 1, COSTS + 1))
         self._moment: FloatArray = np.zeros(COSTS + 1)
-        self._load_sum = self._unit_sum = 0.0  # load, and what theta = 1 would give: their ratio is the level
+        self._load_sum = self._unit_sum = self._accept_sum = 0.0  # load, connections and accepts a second, at scale 1
         self._square = self._lagged = 1e-9  # of the residual: their ratio is rho
         self._lagged = 0.8e-9
         self._noise = 4e-4  # variance of a quasi-difference
@@ -121,6 +124,7 @@ class Cost(Learned):
         """
         self._ticks += 1
         keep = 0.5 ** (1 / HALF_LIFE_S)
+        level = self._learn_level(x, load, ok)
         unit = self.theta @ x
         residual = load - self.scale * unit
         both = ok & self._last_ok
@@ -129,15 +133,31 @@ class Cost(Learned):
         self._last_x[:, ok] = x[:, ok]
         self._last_y[ok] = load[ok]
         self._last_ok = ok.copy()
-        connections = float((self.scale * x[:COSTS].sum(0))[ok].sum())
-        decay = 0.5 ** (1 / LEVEL_HALF_LIFE_S)
-        self._load_sum = self._load_sum * decay + max(float(load[ok].sum()), 0.0)
-        self._unit_sum = self._unit_sum * decay + connections
-        if connections <= 0 or self._load_sum <= 0:
+        if level <= 0:
             return
         if self._ticks % 5 == 0 or self._ticks < 20:
-            self._solve_theta(max(self._load_sum / self._unit_sum, LEVEL_MIN), x[:COSTS, ok].sum(1))
+            self._solve_theta(level, x[:COSTS, ok].sum(1))
             self._solve_scale(ok)
+
+    def _learn_level(self, x: FloatArray, load: FloatArray, ok: BoolArray) -> float:
+        """Load per connection over the last minutes, 0 where there is none now.
+
+        Handshakes are left out: a fleet that fills has little but handshakes, and taking them for what connections
+        cost would mislead everything else for minutes.
+        """
+        decay = 0.5 ** (1 / LEVEL_HALF_LIFE_S)
+        first = self._unit_sum <= 0 or self._load_sum <= 0
+        self._load_sum = self._load_sum * decay + max(float(load[ok].sum()), 0.0)
+        connections = float((self.scale * x[:COSTS].sum(0))[ok].sum())
+        self._unit_sum = self._unit_sum * decay + connections
+        self._accept_sum = self._accept_sum * decay + float((self.scale * x[ACCEPTS])[ok].sum())
+        if connections <= 0 or self._load_sum <= 0:
+            return 0.0
+        accept_s = ACCEPT_MEAN if first else self.per_accept / float(self.theta[:COSTS].mean())
+        level = max(self._load_sum / (self._unit_sum + accept_s * self._accept_sum), LEVEL_MIN)
+        if first:
+            self.theta = np.append(np.full(COSTS, level), ACCEPT_MEAN * level)
+        return level
 
     def _learn_differences(
         self,
@@ -174,7 +194,7 @@ class Cost(Learned):
             moments[rows] = moments[rows] * keep + value
 
     def _solve_theta(self, level: float, counts: FloatArray) -> None:
-        """Posterior mean of theta under a random walk around `level`, and how sure the mean over `counts` is."""
+        """Posterior mean of theta under a random walk around `level`; how sure it and its mean over `counts` are."""
         walk = np.zeros((COSTS, COSTS + 1))
         index = np.arange(COSTS - 1)
         walk[index, index], walk[index, index + 1] = -1.0, 1.0
@@ -185,12 +205,15 @@ class Cost(Learned):
         a = self._gram / self._noise + walk.T @ (precision[:, None] * walk)
         b = self._moment / self._noise + walk.T @ (precision * target)
         a[ACCEPTS, ACCEPTS] += (ACCEPT_SD * level) ** -2
+        b[ACCEPTS] += ACCEPT_MEAN * level * (ACCEPT_SD * level) ** -2
         floor = np.append(np.full(COSTS, 0.02 * level), 0.0)
         covariance = np.linalg.inv(a)
         self.theta = np.maximum(covariance @ b, floor)
         mix = counts / counts.sum()
         sd = math.sqrt(max(float(mix @ covariance[:COSTS, :COSTS] @ mix), 0.0))
         self.certain = min(max(1.0 - sd / float(mix @ self.theta[:COSTS]), 0.1), 1.0)
+        sd = math.sqrt(max(float(covariance[ACCEPTS, ACCEPTS]), 0.0))
+        self.certain_accept = max(1.0 - sd / self.per_accept, 0.0) if self.per_accept > 0 else 0.0
 
     def _prior_scale(self) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of what is believed of each scale before any report."""

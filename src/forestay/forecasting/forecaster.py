@@ -37,7 +37,7 @@ ADOPTED_S = 5.0
 class Forecaster(Learned):
     """Everything that is learned about one cluster, by endpoint slot."""
 
-    PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_counts_before"), 0.0)
+    PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_counts_before", "_accepting"), 0.0)
     LEARNED = ("survival", "cost", "arrivals", "residual", "ensemble", "_delay_s")
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -57,6 +57,7 @@ class Forecaster(Learned):
         # Since the last tick, by endpoint: opens, and connection-seconds missing from "count now x tick".
         self._opens: FloatArray = np.zeros(0)
         self._area: FloatArray = np.zeros(0)
+        self._accepting: FloatArray = np.zeros(0)  # accepts a second, before it
         self._closed = array("d")  # endpoint, when opened, when closed; flat, for it is turned into an array every tick
         self._view()
 
@@ -143,6 +144,7 @@ class Forecaster(Learned):
         halfway = AGE_OF_COST @ (0.5 * (counts + self._counts_before))
         x[:COSTS] = halfway * (mean_total / np.maximum(halfway.sum(0), 1e-9))
         x[ACCEPTS] = opens / dt_s
+        self._accepting = x[ACCEPTS]
         born = (halfway.sum(0) <= 0) & (mean_total > 0)  # opened and closed between two ticks
         x[0, born] = mean_total[born]
         self._window.push(Interval(now_s - dt_s, now_s, x))
@@ -150,6 +152,13 @@ class Forecaster(Learned):
         self._opens[:] = self._area[:] = 0.0
         self._closed = array("d")
         self._now_s = now_s
+
+    def _handshaking(self) -> FloatArray:
+        """Accepts of the last second, which are load now whatever becomes of their connections, shape (endpoints,).
+
+        Of those before the tick, half: they leave that second one by one until the next tick.
+        """
+        return 0.5 * self._accepting + self._opens
 
     def _view(self) -> None:
         """Scalar access through a memoryview costs half of that through an array."""
@@ -222,11 +231,14 @@ class Forecaster(Learned):
         share = self.arrivals.share(np.where(takes_part, 1.0 / cost.scale, 0.0))
         accepts = np.interp(HORIZONS_S, np.arange(len(rate)), rate) * cost.per_accept
         base = present + (arriving + accepts)[:, None] * (share * cost.scale)
+        present[0] += cost.scale * cost.per_accept * self._handshaking()
         expected = self.ensemble.forecast(base, load, known)
         if remember:
             self.residual.remember(staying, self._sample, now_s)
             self.ensemble.remember(base, expected, load, known, self._sample, now_s)
         newcomer = structural.newcomer(survival, cost)
+        sure_newcomer = newcomer * cost.certain
+        sure_newcomer[0] += cost.per_accept * (cost.certain_accept - cost.certain)
         return Outlook(
             present=present,
             sure=np.where(known, load + cost.certain * (present - load), present),
@@ -234,7 +246,7 @@ class Forecaster(Learned):
             spread=spread(expected) * np.where(known, 1.0, UNSEEN_SPREAD),
             errors=self.ensemble.calibration.quantiles,
             newcomer=newcomer,
-            sure_newcomer=newcomer * cost.certain,
+            sure_newcomer=sure_newcomer,
             staying=survival.from_birth(HORIZONS_S),
             arriving=arriving,
             scale=cost.scale.copy(),
