@@ -12,7 +12,7 @@ from forestay.simulation.servers import Servers
 from forestay.simulation.world import COLD_S, STEP_S, STEPS_PER_S, World
 
 UTILISATION_MAX = 0.98
-"""Delay is capped there: 50 times that of an idle server."""
+"""Delay is capped there: 50 times that of an idle server, backlogs included."""
 
 STORM_S = 10
 """Seconds after a server's death or return whose accepts count as the storm's."""
@@ -128,6 +128,7 @@ def _loads(world: World, servers: Servers, part: slice, waited_work: float) -> L
     delay = 1 / (1 - np.minimum(used, UTILISATION_MAX))
     if len(servers.backlog) == world.steps:
         delay += servers.backlog[part] / world.scenario.fleet.request_s
+        np.minimum(delay, 1 / (1 - UTILISATION_MAX), out=delay)
     by_used = _Weighted(used, work)
     by_delay = _Weighted(delay, work)
     return Loads(

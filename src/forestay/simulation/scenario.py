@@ -4,6 +4,7 @@ A scenario says what the world is like, never what happens in it: that is drawn 
 field is its documentation. Times are seconds of the run, loads are fractions of capacity.
 """
 
+import math
 import re
 import tomllib
 from importlib import resources
@@ -49,8 +50,8 @@ class Fleet(Section):
     declared: bool = False
     """Whether the policy is told the capacities; else it has to learn them."""
     discipline: Literal["sharing", "fifo"] = "sharing"
-    """"sharing": a busy server slows everybody down, work over capacity is lost. "fifo": such work is carried over as
-    a backlog, and the reported load ends at 1."""
+    """"sharing": a busy server slows everybody down, work over capacity is lost. "fifo": such work waits, at most 10 s,
+    and the reported load ends at 1."""
     request_s: Positive = 0.1
     """What one request takes on an idle server; only with "fifo", where a backlog is counted in multiples of it."""
     zones: Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, le=100)] = 0
@@ -126,6 +127,15 @@ class Tokens(Section):
     """Seconds per token read."""
     seconds_per_output: Annotated[Number, Field(ge=0, le=10)] = 0.05
     """Seconds per token written."""
+
+    @property
+    def mean_s(self) -> float:
+        """Mean life."""
+        read = self.input_median * math.exp(self.input_sigma**2 / 2)
+        short = self.output_median * math.exp(self.output_sigma**2 / 2)
+        long = self.long_median * math.exp(self.long_sigma**2 / 2)
+        written = short + self.long_share * (long - short)
+        return self.base_s + read * self.seconds_per_input + written * self.seconds_per_output
 
 
 class Bursts(Section):

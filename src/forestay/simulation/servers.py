@@ -6,24 +6,22 @@ exact integral. Within a step `a` and `b` already lack what ends before it is ov
 """
 
 import math
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 
 from forestay.model.plan import BoolArray, FloatArray
 from forestay.simulation.world import ACCEPT_S, LIFE_MIN_S, STEP_S, STEPS_PER_S, World
 
+BACKLOG_MAX_S = 10.0
+"""Work that would wait longer is given up: its client does not wait for the answer."""
+
 PAGING = 20.0
 """Work costs this much more per unit of memory in use over the limit."""
 
 
-class Piece(NamedTuple):
-    """From `at_s` on a server's load changes by `a + b * t`, of which `accept` is accept work."""
-
-    at_s: float
-    a: float
-    b: float
-    accept: float
+Piece: TypeAlias = tuple[float, float, float, float]
+"""(at_s, a, b, accept): from `at_s` on a server's load changes by `a + b * t`, of which `accept` is accept work."""
 
 
 class Servers:
@@ -108,10 +106,9 @@ class Servers:
                 self._due_a[index] -= cost
                 self._due_part[index] += cost * (end_s - step / STEPS_PER_S)
             elif step <= self._step:
-                self._book(server, Piece(end_s, -cost, 0.0, 0.0))
+                self._book(server, [(end_s, -cost, 0.0, 0.0)])
             return
-        for piece in self._pieces(connection):
-            self._book(server, piece)
+        self._book(server, self._pieces(connection))
 
     def close(self, connection: int) -> int:
         """A connection ends at its natural end, which was booked when it opened. Returns its server."""
@@ -126,12 +123,13 @@ class Servers:
         """A connection ends early, within the running step. Returns its server."""
         server = self.close(connection)
         a = b = accept = 0.0
-        for piece in self._pieces(connection):
-            if piece.at_s <= at_s:
-                a, b, accept = a + piece.a, b + piece.b, accept + piece.accept
+        undone = []
+        for piece_s, piece_a, piece_b, piece_accept in self._pieces(connection):
+            if piece_s <= at_s:
+                a, b, accept = a + piece_a, b + piece_b, accept + piece_accept
             else:
-                self._book(server, Piece(piece.at_s, -piece.a, -piece.b, -piece.accept))
-        self._book(server, Piece(at_s, -a, -b, -accept))
+                undone.append((piece_s, -piece_a, -piece_b, -piece_accept))
+        self._book(server, [(at_s, -a, -b, -accept), *undone])
         return server
 
     def again(self, connection: int, duration_s: float) -> int:
@@ -151,46 +149,45 @@ class Servers:
 
     def _pieces(self, connection: int) -> list[Piece]:
         """The load of an open connection from its opening to its natural end."""
-        at_s, cost = self.opened_s[connection], self.cost[connection]
+        at_s, cost, ramp_s = self.opened_s[connection], self.cost[connection], self._ramp_s
         end_s = at_s + self.duration_s[connection]
-        pieces = []
-        ramp_end_s = at_s + self._ramp_s
-        a, b = cost, 0.0
-        if self._ramp_s:
-            b = cost * (1 - self._ramp_start) / self._ramp_s
+        if ramp_s:
+            b = cost * (1 - self._ramp_start) / ramp_s
             a = cost * self._ramp_start - b * at_s
-        pieces.append(Piece(at_s, a, b, 0.0))
-        if self._ramp_s and ramp_end_s < end_s:
-            pieces.append(Piece(ramp_end_s, cost - a, -b, 0.0))
-            a, b = cost, 0.0
-        pieces.append(Piece(end_s, -a, -b, 0.0))
-        if self._accept_rate:
-            rate = self._accept_rate
-            pieces.append(Piece(at_s, rate, 0.0, rate))
-            pieces.append(Piece(min(at_s + ACCEPT_S, end_s), -rate, 0.0, -rate))
+            pieces = [(at_s, a, b, 0.0)]
+            if at_s + ramp_s < end_s:
+                pieces += [(at_s + ramp_s, cost - a, -b, 0.0), (end_s, -cost, 0.0, 0.0)]
+            else:
+                pieces.append((end_s, -a, -b, 0.0))
+        else:
+            pieces = [(at_s, cost, 0.0, 0.0), (end_s, -cost, 0.0, 0.0)]
+        if rate := self._accept_rate:
+            pieces += [(at_s, rate, 0.0, rate), (min(at_s + ACCEPT_S, end_s), -rate, 0.0, -rate)]
         hot_s = at_s + self.hot_s[connection]
         if hot_s < end_s:
             extra = cost * self._hot_extra
-            pieces.append(Piece(hot_s, extra, 0.0, 0.0))
-            pieces.append(Piece(min(hot_s + self._hot_length_s, end_s), -extra, 0.0, 0.0))
+            pieces += [(hot_s, extra, 0.0, 0.0), (min(hot_s + self._hot_length_s, end_s), -extra, 0.0, 0.0)]
         return pieces
 
-    def _book(self, server: int, piece: Piece) -> None:
-        at_s, a, b, accept = piece
-        step = int(at_s * STEPS_PER_S)
-        if step <= self._step:
-            start_s = self._start_s
-            self.a[server] += a
-            self.b[server] += b
-            self.accept[server] += accept
-            self._part[server] -= a * (at_s - start_s) + b * (at_s * at_s - start_s * start_s) * 0.5
-        elif step < self._steps:
-            start_s = step / STEPS_PER_S
-            index = step * self._n + server
-            self._due_a[index] += a
-            self._due_b[index] += b
-            self._due_accept[index] += accept
-            self._due_part[index] -= a * (at_s - start_s) + b * (at_s * at_s - start_s * start_s) * 0.5
+    def _book(self, server: int, pieces: list[Piece]) -> None:
+        """Let pieces take effect, now or in the step where they fall due."""
+        running, start_s = self._step, self._start_s
+        for at_s, a, b, accept in pieces:
+            step = int(at_s * STEPS_PER_S)
+            if step <= running:
+                self.a[server] += a
+                self.b[server] += b
+                self.accept[server] += accept
+                self._part[server] -= a * (at_s - start_s) + b * (at_s * at_s - start_s * start_s) * 0.5
+            elif step < self._steps:
+                due_s = step / STEPS_PER_S
+                index = step * self._n + server
+                self._due_a[index] += a
+                self._due_part[index] -= a * (at_s - due_s) + b * (at_s * at_s - due_s * due_s) * 0.5
+                if b:
+                    self._due_b[index] += b
+                if accept:
+                    self._due_accept[index] += accept
 
     # ---- steps
 
@@ -262,4 +259,4 @@ class Servers:
         background = self.world.background[self._step].tolist()
         for server, backlog_s in enumerate(self.backlog_s):
             asked_s = work[server] / capacity[server] + (background[server] - 1.0) * STEP_S
-            self.backlog_s[server] = max(backlog_s + asked_s, 0.0)
+            self.backlog_s[server] = min(max(backlog_s + asked_s, 0.0), BACKLOG_MAX_S)
