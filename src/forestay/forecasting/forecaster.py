@@ -57,9 +57,9 @@ class Forecaster(Learned):
         self._now_s = 0.0
         self._by_kind_before: FloatArray = np.zeros((1, AGES, 0))
         self._delay_s = 1.0
-        # Since the last tick, by endpoint: opens, and connection-seconds missing from "count now x tick".
+        # Since the last tick, by endpoint: opens, and by kind the connection-seconds missing from "count now x tick".
         self._opens: FloatArray = np.zeros(0)
-        self._area: FloatArray = np.zeros(0)
+        self._area: FloatArray = np.zeros((1, 0))
         self._accepting: FloatArray = np.zeros(0)  # accepts a second, before it
         # Endpoint, kind, when opened, when closed; flat, for it is turned into an array every tick.
         self._closed = array("d")
@@ -108,10 +108,12 @@ class Forecaster(Learned):
         return kind
 
     def _widen(self) -> None:
-        kinds = len(self.kinds)
-        self.population.widen(kinds)
-        self._by_kind_before = np.pad(self._by_kind_before, ((0, kinds - len(self._by_kind_before)), (0, 0), (0, 0)))
-        self._opened_kinds += [0] * (kinds - len(self._opened_kinds))
+        more = len(self.kinds) - len(self._opened_kinds)
+        self.population.widen(len(self.kinds))
+        self._by_kind_before = np.pad(self._by_kind_before, ((0, more), (0, 0), (0, 0)))
+        self._area = np.pad(self._area, ((0, more), (0, 0)))
+        self._opened_kinds += [0] * more
+        self._view()
         self._window.clear()  # its rows are those of fewer kinds
 
     def opened(self, endpoint: int, now_s: float, kind: int = 0) -> int:
@@ -119,14 +121,14 @@ class Forecaster(Learned):
         since_s = now_s - self._now_s
         if since_s > -ADOPTED_S:
             self._opens_view[endpoint] += 1.0
-            self._area_view[endpoint] -= max(since_s, 0.0)
+            self._area_view[kind, endpoint] -= max(since_s, 0.0)
             self._opened_kinds[kind] += 1
         return self.population.open(endpoint, now_s, kind)
 
     def closed(self, slot: int, now_s: float) -> tuple[int, int, int]:
         """A connection closed; returns its endpoint, its kind and its age bucket."""
         endpoint, kind, bucket, opened_s = self.population.close(slot)
-        self._area_view[endpoint] += now_s - self._now_s
+        self._area_view[kind, endpoint] += now_s - self._now_s
         self._closed.extend((endpoint, kind, opened_s, now_s))
         return endpoint, kind, bucket
 
@@ -190,18 +192,17 @@ class Forecaster(Learned):
 
     def _observed(self, dt_s: float) -> FloatArray:
         """Mean connections since the last tick by cost bucket, in average ones; accepts a second; each kind's load."""
-        halfway = 0.5 * (self.population.by_kind + self._by_kind_before)
-        total_then = halfway.sum((0, 1))
-        total = self.population.by_kind.sum((0, 1)) + self._area / dt_s
-        correction = total / np.maximum(total_then, 1e-9)
+        by_cost = AGE_OF_COST @ (0.5 * (self.population.by_kind + self._by_kind_before))  # roughly, halfway
+        halfway = by_cost.sum(1)
+        exact = self.population.by_kind.sum(1) + self._area / dt_s
+        by_cost *= (exact / np.maximum(halfway, 1e-9))[:, None]
+        by_cost[:, 0] += np.where(halfway <= 0, exact, 0.0)  # opened and closed between two ticks
         kinds = len(self.kinds)
         x = np.empty((COSTS + 1 + (kinds if kinds > 1 else 0), self._endpoints))
-        x[:COSTS] = (AGE_OF_COST @ np.tensordot(self.kinds.relative, halfway, 1)) * correction
+        x[:COSTS] = np.tensordot(self.kinds.relative, by_cost, 1)
         x[ACCEPTS] = self._accepting = self._opens / dt_s
-        born = (total_then <= 0) & (total > 0)  # opened and closed between two ticks
-        x[0, born] = total[born]
         if kinds > 1:
-            x[COSTS + 1 :] = (self.cost.theta[:COSTS] @ AGE_OF_COST @ halfway) * correction
+            x[COSTS + 1 :] = self.cost.theta[:COSTS] @ by_cost
         return x
 
     def _view(self) -> None:
