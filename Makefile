@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay bench-faults bench-pickers bench-registry docs clean
+.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay bench-faults bench-pickers bench-placement bench-registry docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -59,6 +59,9 @@ bench-faults: $(STAMP)  ## the relay under kill -9, 10,000 connections and resta
 
 bench-pickers: $(STAMP)  ## eight workers that share a table, against the exact rule
 	$(BIN)/python benchmarks/pickers.py
+
+bench-placement: $(STAMP)  ## forestay, its peers and the causal limit on every scenario (hours; goes on where it stopped)
+	$(BIN)/python -m benchmarks.placement
 
 bench-registry: $(STAMP)  ## the registry over SQLite
 	$(BIN)/python benchmarks/registry.py

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -29,6 +29,8 @@ from forestay.model.errors import InvalidInput
 from forestay.service.api import create_app
 from forestay.service.metrics import METRICS
 from forestay.settings import models
+from forestay.simulation.contenders import CONTENDERS
+from forestay.simulation.scenario import Scenario, Section, names
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -380,6 +382,33 @@ def relay_events() -> str:
     return table(("Event", "Meaning"), rows)
 
 
+# ---- the simulator
+
+
+def scenarios() -> str:
+    """The scenarios of the package."""
+    return table(("Scenario", "What is hard there"), ((code(n), Scenario.named(n).description) for n in names()))
+
+
+def scenario_fields() -> str:
+    """Every field of a scenario, table by table."""
+    parts = []
+    for name, field in Scenario.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        for section in (kind for kind in kinds if issubclass(kind, Section)):
+            brackets = f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"
+            parts.append(settings_section(brackets, section))
+    return "\n".join(parts)
+
+
+def policies() -> str:
+    """Everybody who can take part in a comparison."""
+    return table(
+        ("Policy", "Role", "What it does"),
+        ((code(one.name), one.role, one.about) for one in CONTENDERS.values()),
+    )
+
+
 # ---- the demo
 
 
@@ -409,6 +438,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "routes": routes,
     "metrics": metrics,
     "relay_events": relay_events,
+    "scenarios": scenarios,
+    "scenario_fields": scenario_fields,
+    "policies": policies,
     "demo": demo,
 }
 

@@ -8,7 +8,7 @@ from forestay.cli.failure import CommandFailed
 
 from .conftest import Cli
 
-COMMANDS = ("serve", "agent", "status", "explain", "drain", "undrain", "event", "config", "demo")
+COMMANDS = ("serve", "agent", "status", "explain", "drain", "undrain", "event", "config", "demo", "simulate")
 
 
 def test_the_version_is_that_of_the_package(cli: Cli) -> None:

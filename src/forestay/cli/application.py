@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forestay.cli import agent, config, demo, drain, event, explain, serve, status
+from forestay.cli import agent, config, demo, drain, event, explain, serve, simulate, status
 from forestay.cli.failure import CommandFailed, ExitCode
 from forestay.model.errors import ForestayError, InvalidInput
 
@@ -75,6 +75,7 @@ app.command()(drain.undrain)
 app.add_typer(event.app, name="event")
 app.add_typer(config.app, name="config")
 app.command()(demo.demo)
+app.command()(simulate.simulate)
 
 
 def main() -> None:

@@ -69,7 +69,6 @@ class Waiting:
     zone: str
     prefer: str | None
     exclude: frozenset[str]
-    kind: int = 0
 
 
 class Queue:

@@ -1,4 +1,4 @@
-"""Where forestay keeps what must survive: state for ever, runtime until the next boot.
+"""Where forestay keeps files: state for ever, runtime until the next boot, cache until somebody deletes it.
 
 systemd says where (StateDirectory=, RuntimeDirectory=); without it root uses the places of the Filesystem Hierarchy
 Standard and everybody else those of the XDG Base Directory Specification.
@@ -16,6 +16,12 @@ def state_directory(environment: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/forestay")
     home = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME", "/tmp"), ".local/state"))
+    return Path(home, "forestay")
+
+
+def cache_directory(environment: Mapping[str, str]) -> Path:
+    """For what can be computed again: results of simulations."""
+    home = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME", "/tmp"), ".cache"))
     return Path(home, "forestay")
 
 

@@ -10,18 +10,13 @@ from forestay.simulation.peers.peer import Ranked
 class LeastConnections(Ranked):
     """(connections + 1) / capacity, lowest first."""
 
-    def gained(self, slot: int, connection_id: str, now_s: float) -> None:
+    def gained(self, slot: int, now_s: float) -> None:
         """Up by one."""
-        self._rank(slot)
+        self.rank(slot, (self.counts[slot] + 1) / self.capacity[slot])
 
-    def lost(self, slot: int, connection_id: str, now_s: float) -> None:
-        """Down by one."""
-        self._rank(slot)
+    lost = gained
 
     def changed(self, now_s: float) -> None:
-        """Capacities may be others."""
+        """Capacities may be others, and an endpoint that came back holds nothing."""
         for slot in self.up:
-            self._rank(slot)
-
-    def _rank(self, slot: int) -> None:
-        self.rank(slot, (self.counts[slot] + 1) / self.capacity[slot])
+            self.gained(slot, now_s)

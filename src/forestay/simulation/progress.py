@@ -1,0 +1,60 @@
+"""How far a comparison is: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from forestay.simulation.comparison import Progress
+
+LINE_EVERY_S = 15.0
+"""Seconds between lines where there is no terminal."""
+
+
+class ProgressBar:
+    """Shows progress on a console; a context manager around the comparison, called after every run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.latest: Progress | None = None
+        self._next_line_s = time.monotonic() + LINE_EVERY_S
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bars.add_task("runs", total=None, left="")
+
+    def __enter__(self) -> "ProgressBar":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """One more run has ended."""
+        self.latest = progress
+        left = "" if progress.left_s is None else f"{_duration(progress.left_s)} left"
+        self._bars.update(
+            self._task, total=progress.total, completed=progress.done, left=f"{left:<14} {progress.latest}"
+        )
+        now_s = time.monotonic()
+        if not self._console.is_terminal and now_s >= self._next_line_s:
+            self._console.print(f"{progress.done} of {progress.total} runs, {left}", soft_wrap=True)
+            self._next_line_s = now_s + LINE_EVERY_S
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d}"

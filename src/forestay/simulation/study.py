@@ -1,0 +1,126 @@
+"""A study: which scenarios, how many seeds, which policies; run, judged and gathered in one report."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from forestay.model.errors import InvalidInput
+from forestay.simulation.cache import Cache
+from forestay.simulation.comparison import Case, Find, Progress, compare
+from forestay.simulation.contenders import STANDARD, find
+from forestay.simulation.outcome import Outcome
+from forestay.simulation.report import About, Report
+from forestay.simulation.scenario import Scenario, names
+from forestay.simulation.space import draw
+from forestay.simulation.statistics import Standing, standings
+from forestay.simulation.verdicts import LEAST_CONNECTIONS, verdicts
+
+SEEDS, SEEDS_OF_DRAWN = 20, 5
+"""Of a named and of a drawn scenario in the whole matrix: what it takes to tell 2 % from nothing, and many worlds."""
+
+DRAWN = 100
+"""Scenarios drawn for the whole matrix."""
+
+QUICK = ("steady", "short", "ramp10", "periodic15", "two_classes", "death")
+"""A first impression: nothing to win, staleness, ramp-up, background, hidden cost, a storm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What shall run.
+
+    Attributes:
+        seeds: how many of each scenario, from 0 on.
+        policies: names.
+        find: who is meant by them.
+    """
+
+    seeds: Mapping[Scenario, int]
+    policies: tuple[str, ...] = STANDARD
+    find: Find = field(default=find)
+
+    def __post_init__(self) -> None:
+        called = [scenario.name for scenario in self.seeds]
+        if twice := sorted({name for name in called if called.count(name) > 1}):
+            raise InvalidInput(f"scenario {twice[0]!r}: given twice; give each another name")
+
+    @property
+    def seeds_range(self) -> tuple[int, int]:
+        """Fewest and most seeds of a scenario."""
+        return min(self.seeds.values()), max(self.seeds.values())
+
+    @property
+    def minutes_range(self) -> tuple[float, float]:
+        """Shortest and longest run."""
+        minutes = [scenario.minutes for scenario in self.seeds]
+        return min(minutes), max(minutes)
+
+    def cases(self) -> list[Case]:
+        """Seed by seed: whoever stops it has complete seeds of all scenarios, and the time that is left can be told."""
+        return [
+            Case(scenario, seed, self.policies)
+            for seed in range(max(self.seeds.values(), default=0))
+            for scenario, seeds in self.seeds.items()
+            if seed < seeds
+        ]
+
+    def run(
+        self,
+        about: About,
+        cache: Cache | None,
+        jobs: int,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> Report:
+        """Run, or look up, everything; see `compare` for what is raised."""
+        if cache:
+            cache.prune()
+        outcomes = compare(self.cases(), self.find, cache, jobs, on_progress)
+        roles = {name: self.find(name).role for name in self.policies}
+        scenarios = {scenario.name: scenario for scenario in self.seeds}
+        by_scenario = {name: [outcome for outcome in outcomes if outcome.scenario == name] for name in scenarios}
+        found = standings((outcome for runs in by_scenario.values() for outcome in runs), roles)
+        judged = {"candidate", "reactive", "limit"} <= set(roles.values())
+        return Report(about, scenarios, found, verdicts(found, scenarios) if judged else (), outcomes)
+
+    def run_timed(
+        self,
+        found: Iterable[Standing],
+        cache: Cache | None,
+        jobs: int,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> dict[str, list[Outcome]]:
+        """The first seed of some scenarios again, with load over time, for the policies that say most; by scenario."""
+        of_name = {scenario.name: scenario for scenario in self.seeds}
+        cases = [Case(of_name[standing.scenario], 0, telling(standing), series=True) for standing in found]
+        timed: dict[str, list[Outcome]] = {}
+        for outcome in compare(cases, self.find, cache, jobs, on_progress):
+            timed.setdefault(outcome.scenario, []).append(outcome)
+        return timed
+
+
+def telling(standing: Standing) -> tuple[str, ...]:
+    """Policies whose load over time is shown: forestay, the best reactive peer, least connections, the limit."""
+    named = (standing.candidate, standing.best, LEAST_CONNECTIONS, standing.limit)
+    return tuple(dict.fromkeys(policy for policy in named if policy in standing.roles))
+
+
+def drawn(count: int, first: int = 0) -> list[Scenario]:
+    """Scenarios of the space of worlds, by their numbers."""
+    return [draw(number) for number in range(first, first + count)]
+
+
+def whole(seeds: int | None = None, random: int | None = None) -> dict[Scenario, int]:
+    """The whole matrix: every named scenario, and drawn ones with `SEEDS_OF_DRAWN` seeds at most.
+
+    Args:
+        seeds: of a named scenario; None: `SEEDS`.
+        random: scenarios to draw; None: `DRAWN`.
+    """
+    seeds, random = seeds or SEEDS, DRAWN if random is None else random
+    return dict.fromkeys(map(Scenario.named, names()), seeds) | dict.fromkeys(drawn(random), min(seeds, SEEDS_OF_DRAWN))
+
+
+def shortened(seeds: Mapping[Scenario, int], minutes: float | None) -> dict[Scenario, int]:
+    """The same with another length of the runs; None: as each scenario says."""
+    if minutes is None:
+        return dict(seeds)
+    return {scenario.model_copy(update={"minutes": minutes}): count for scenario, count in seeds.items()}
