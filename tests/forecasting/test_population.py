@@ -9,7 +9,7 @@ from forestay.forecasting.ages import AGE_EDGES_S, AGES
 from forestay.forecasting.population import Population
 from forestay.model.plan import FloatArray
 
-ENDPOINTS = 4
+ENDPOINTS, KINDS = 4, 3
 
 
 class PopulationMachine(RuleBasedStateMachine):
@@ -18,25 +18,30 @@ class PopulationMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.population = Population(ENDPOINTS)
+        self.population.widen(KINDS)
         self.now_s = self.advanced_s = 50.0
-        self.live: dict[int, tuple[int, float]] = {}
+        self.live: dict[int, tuple[int, float, int]] = {}
 
-    @rule(endpoint=st.integers(0, ENDPOINTS - 1), count=st.integers(1, 800))
-    def open(self, endpoint: int, count: int) -> None:
+    @rule(endpoint=st.integers(0, ENDPOINTS - 1), count=st.integers(1, 800), kind=st.integers(0, KINDS - 1))
+    def open(self, endpoint: int, count: int, kind: int) -> None:
         for _ in range(count):
-            slot = self.population.open(endpoint, self.now_s)
+            slot = self.population.open(endpoint, self.now_s, kind)
             assert slot not in self.live
-            self.live[slot] = (endpoint, self.now_s)
+            self.live[slot] = (endpoint, self.now_s, kind)
+
+    @rule(kind=st.integers(1, KINDS - 1))
+    def a_kind_is_given_up(self, kind: int) -> None:
+        self.population.merge(kind)
+        for slot, (endpoint, opened_s, mine) in self.live.items():
+            self.live[slot] = (endpoint, opened_s, 0 if mine == kind else mine)
 
     @rule(data=st.data(), share=st.floats(0.0, 1.0))
     def close(self, data: st.DataObject, share: float) -> None:
         rng = data.draw(st.randoms(use_true_random=False))
         for slot in rng.sample(sorted(self.live), int(share * len(self.live))):
-            endpoint, opened_s = self.live.pop(slot)
+            endpoint, opened_s, kind = self.live.pop(slot)
             assert self.population.owner(slot) == endpoint
-            closed_endpoint, bucket, closed_opened_s = self.population.close(slot)
-            assert (closed_endpoint, closed_opened_s) == (endpoint, opened_s)
-            assert bucket == self.bucket(opened_s)
+            assert self.population.close(slot) == (endpoint, kind, self.bucket(opened_s), opened_s)
 
     @rule(step_s=st.sampled_from([0.0, 0.1, 1.0, 7.0, 40.0, 500.0, 5000.0]))
     def advance(self, step_s: float) -> None:
@@ -59,10 +64,10 @@ class PopulationMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_those_of_a_recount(self) -> None:
-        recount: FloatArray = np.zeros((AGES, ENDPOINTS))
-        for endpoint, opened_s in self.live.values():
-            recount[self.bucket(opened_s), endpoint] += 1
-        np.testing.assert_array_equal(self.population.counts, recount)
+        recount: FloatArray = np.zeros((KINDS, AGES, ENDPOINTS))
+        for endpoint, opened_s, kind in self.live.values():
+            recount[kind, self.bucket(opened_s), endpoint] += 1
+        np.testing.assert_array_equal(self.population.by_kind, recount)
         assert len(self.population) == len(self.live)
 
     @invariant()
@@ -71,10 +76,12 @@ class PopulationMachine(RuleBasedStateMachine):
         assert set(in_order.tolist()) == self.live.keys()
         times = self.population.opened_at(in_order)
         assert (np.diff(times) >= 0).all()
-        mine = [slot for slot, (endpoint, _) in self.live.items() if endpoint == 1]
+        mine = [slot for slot, (endpoint, _, _) in self.live.items() if endpoint == 1]
         assert sorted(self.population.on_endpoint(1)) == sorted(mine)
-        young = self.population.ages_since(self.now_s - 3.0, self.now_s)
-        assert len(young) == sum(opened_s > self.now_s - 3.0 for _, opened_s in self.live.values())
+        young, kinds = self.population.ages_since(self.now_s - 3.0, self.now_s)
+        expected = sorted(kind for _, opened_s, kind in self.live.values() if opened_s > self.now_s - 3.0)
+        assert sorted(kinds.tolist()) == expected
+        assert len(young) == len(expected)
 
 
 TestPopulationMachine = PopulationMachine.TestCase
@@ -91,7 +98,7 @@ def test_counts_stay_exact_through_growth_and_compaction(seed: int) -> None:
             live[population.open(int(rng.integers(ENDPOINTS)), float(second))] = float(second)
         leaving = rng.choice(list(live), int(len(live) * rng.uniform(0.0, 0.9)), replace=False)
         for slot in leaving.tolist():
-            assert population.close(slot)[2] == live.pop(slot)
+            assert population.close(slot)[3] == live.pop(slot)
         population.advance(second + 1.0)
     ages = 30.0 - np.array(list(live.values()))
     np.testing.assert_array_equal(population.counts.sum(1), np.histogram(ages, AGE_EDGES_S)[0])
@@ -111,4 +118,4 @@ def test_an_opening_before_the_latest_one_counts_as_the_latest() -> None:
     population = Population(1)
     population.open(0, 10.0)
     late = population.open(0, 3.0)
-    assert population.close(late) == (0, 0, 10.0)
+    assert population.close(late) == (0, 0, 0, 10.0)

@@ -26,7 +26,7 @@ def learned(lifetimes_s: "list[float]", arrivals_per_s: int, seconds: int) -> Su
             elif int(end_s) < seconds:
                 closing[int(end_s)].append((end_s, slot))
         for end_s, slot in closing[second]:
-            closed.append((population.close(slot)[2], end_s))
+            closed.append((population.close(slot)[3], end_s))
         now_s = second + 1.0
         population.advance(now_s)
         opened, ended = np.array(closed).reshape(-1, 2).T
@@ -37,7 +37,7 @@ def learned(lifetimes_s: "list[float]", arrivals_per_s: int, seconds: int) -> Su
             exposure_s[bucket] = np.maximum(np.minimum(lived, age), 0.0).sum()
         survival.learn(
             counts=population.counts.sum(1),
-            young_s=population.ages_since(now_s - YOUNG_S - 1.0, now_s),
+            young_s=population.ages_since(now_s - YOUNG_S - 1.0, now_s)[0],
             closed=np.histogram(age, AGE_EDGES_S)[0],
             closed_exposure_s=exposure_s,
             dt_s=1.0,

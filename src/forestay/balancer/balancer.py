@@ -180,7 +180,7 @@ class Balancer:
         Args:
             connection_id: unique; asking again for one that is reserved gives the same answer.
             now_s: this moment.
-            hint: class of connection; noted, not learned from yet.
+            hint: what kind of connection it is (class, tenant, ...): kinds' cost and survival are learned apart.
             client: key of the client for rate limits; "": none.
             zone: endpoints of this zone win while their price is within `prefer_factor` of the cheapest.
             prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
@@ -195,13 +195,14 @@ class Balancer:
             wait_s = self._clients.take(client, now_s)
             if wait_s > 0:
                 return Verdict("shed", connection_id, "", "client_rate", wait_s)
-        slot, reason = self._choose(zone, prefer, exclude)
+        kind = self._forecaster.kind(hint) if hint else 0
+        slot, reason = self._choose(zone, prefer, exclude, kind)
         if slot >= 0 and (not self._queue.waiting or self._passes_queue()):
-            return self._admit(connection_id, slot, reason, now_s)
+            return self._admit(connection_id, slot, reason, now_s, kind)
         verdict = self._put_off(connection_id)
         if verdict.kind == "queue":
             deadline_s = now_s + self.settings.queue_deadline_s
-            self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude)))
+            self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude), kind))
         return verdict
 
     def preview(
@@ -219,7 +220,7 @@ class Balancer:
         verdict = self._given(connection_id, exclude)
         if verdict is not None:
             return verdict
-        slot, reason = self._choose(zone, prefer, exclude)
+        slot, reason = self._choose(zone, prefer, exclude, self._forecaster.kinds.find(hint))
         if slot >= 0 and (not self._queue.waiting or self._passes_queue()):
             return Verdict("admit", connection_id, self._roster.ids[slot], reason)
         return self._put_off(connection_id)
@@ -229,10 +230,10 @@ class Balancer:
         now_s = self._clock(now_s)
         verdicts = []
         for waiting in self._queue:
-            slot, _ = self._choose(waiting.zone, waiting.prefer, waiting.exclude)
+            slot, _ = self._choose(waiting.zone, waiting.prefer, waiting.exclude, waiting.kind)
             if slot >= 0:
                 self._queue.remove(waiting.connection_id)
-                verdicts.append(self._admit(waiting.connection_id, slot, "queued", now_s))
+                verdicts.append(self._admit(waiting.connection_id, slot, "queued", now_s, waiting.kind))
             elif waiting.deadline_s <= now_s:
                 self._queue.remove(waiting.connection_id)
                 verdicts.append(Verdict("shed", waiting.connection_id, "", "deadline", self._retry_after_s()))
@@ -244,8 +245,8 @@ class Balancer:
         """A connection is established.
 
         Legal without `place` (adopted, or placed by another picker). Open already on this endpoint: nothing happens; on
-        another: it has moved. `now_s` may lie before the latest time seen, for a connection that is adopted with the
-        age that it has; adopt the oldest first. Raises UnknownEndpoint.
+        another: it has moved. Without a hint that of `place` counts. `now_s` may lie before the latest time seen, for a
+        connection that is adopted with the age that it has; adopt the oldest first. Raises UnknownEndpoint.
         """
         self._clock(now_s)
         slot = self._roster.find(endpoint_id)
@@ -255,9 +256,10 @@ class Balancer:
             if self._forecaster.population.owner(open_slot) == slot:
                 return
             self.closed(connection_id, now_s)
+        kind = self._forecaster.kind(hint) if hint else self._places.kind_of(connection_id)
         if not self._places.take_up(connection_id, slot):
             self._note_pick(connection_id, slot, now_s)
-        connection = self._forecaster.opened(slot, now_s)
+        connection = self._forecaster.opened(slot, now_s, kind)
         self._connections[connection_id] = connection
         self._names[connection] = connection_id
 
@@ -280,8 +282,7 @@ class Balancer:
                 self._queue.remove(connection_id)
             return
         del self._names[connection]
-        slot, age = self._forecaster.closed(connection, now_s)
-        self._places.gave_back(slot, age)
+        self._places.gave_back(*self._forecaster.closed(connection, now_s))
 
     # ---- once a second
 
@@ -363,12 +364,12 @@ class Balancer:
         balancer = cls(settings, seed)
         for endpoint in kept.endpoints:
             balancer.add_endpoint(endpoint.id, now_s, endpoint.capacity, endpoint.zone)
-        balancer._forecaster.adopt(kept.learned)
+        balancer._forecaster.adopt(kept.learned, kinds=kept.kinds)
         balancer._roster.adopt(kept.roster | {"at_s": kept.roster["at_s"] + now_s})
-        for connection_id, owner, opened_s in zip(
-            kept.connections, kept.owners.tolist(), (kept.opened_s + now_s).tolist(), strict=True
+        for connection_id, owner, kind, opened_s in zip(
+            kept.connections, kept.owners.tolist(), kept.kind_of.tolist(), (kept.opened_s + now_s).tolist(), strict=True
         ):
-            balancer.opened(connection_id, kept.endpoints[owner].id, opened_s)
+            balancer.opened(connection_id, kept.endpoints[owner].id, opened_s, kept.kinds[kind])
         for event in kept.events:
             balancer.announce(replace(event, starts_s=event.starts_s + now_s, ends_s=event.ends_s + now_s), now_s)
         balancer._forecaster.begin(now_s)
@@ -409,11 +410,11 @@ class Balancer:
             return Verdict("shed", connection_id, "", "queue_full", self._retry_after_s())
         return Verdict("queue", connection_id, "", "overload", self.settings.queue_deadline_s)
 
-    def _choose(self, zone: str, prefer: str | None, exclude: Iterable[str]) -> tuple[int, str]:
+    def _choose(self, zone: str, prefer: str | None, exclude: Iterable[str], kind: int) -> tuple[int, str]:
         """Slot and reason, not counted yet; -1 where nobody may take it."""
         if self._places.outdated:
             self._refresh()
-        if prefer is None and not zone and not exclude:
+        if prefer is None and not zone and not exclude and not kind:
             return self._places.peek(), "fittest"
         slots = self._roster.slot
         return self._places.choose(
@@ -422,12 +423,13 @@ class Balancer:
             zone=zone,
             zones=self._roster.zones,
             factor=self.settings.prefer_factor,
+            kind=kind,
         )
 
-    def _admit(self, connection_id: str, slot: int, reason: str, now_s: float) -> Verdict:
+    def _admit(self, connection_id: str, slot: int, reason: str, now_s: float, kind: int) -> Verdict:
         ids = self._places.table.endpoint_ids
         endpoint_id = ids[slot]
-        evidence = self._places.reserve(connection_id, slot, now_s)
+        evidence = self._places.reserve(connection_id, slot, now_s, kind)
         self._decisions.newest[connection_id] = (now_s, endpoint_id, reason, evidence, ids)
         # Half the time of Verdict(...): a named tuple's own constructor is written in Python.
         return tuple.__new__(Verdict, ("admit", connection_id, endpoint_id, reason, 0.0))

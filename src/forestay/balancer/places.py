@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from forestay.balancer.kind_prices import KindPrices
 from forestay.balancer.pricing import PENALTY
 from forestay.model.horizons import HORIZONS
 from forestay.model.outlook import Outlook
@@ -17,6 +18,7 @@ from forestay.model.plan import BoolArray, IntArray, Table
 from forestay.placement.fitness import KAPPA, LOAD_CAP
 from forestay.placement.planner import Evidence, Planner
 
+_NOTHING = (-1, 0.0, 0)
 _PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
 
 
@@ -29,7 +31,7 @@ class Places:
     Attributes:
         table: of the moment.
         outdated: True where endpoints changed since: `renew` before choosing.
-        reserved: reservations by connection, oldest first: slot, and when.
+        reserved: reservations by connection, oldest first: slot, when, and the connection's kind.
         peek: the cheapest slot, not counted yet; -1 where nobody may take one more.
         spare: places left until the next table, more or less; newcomers pass the queue while all fit.
     """
@@ -42,10 +44,12 @@ class Places:
         self._seed = seed
         self._placed: IntArray = limits  # cumulative placements by slot
         self._placed_then: IntArray = limits  # when the table was made
-        self.reserved: dict[str, tuple[int, float]] = {}
+        self.reserved: dict[str, tuple[int, float, int]] = {}
         self._scale: Sequence[float] = ()
         self._replaces: BoolArray = np.zeros(0, bool)
-        self._remaining: list[list[float]] = []  # by age: load of one connection at each horizon; empty: by counts
+        # By kind and age: load of one connection at each horizon; empty: by counts.
+        self._remaining: list[list[list[float]]] = []
+        self._kinds: KindPrices | None = None  # None: nothing is known of any kind
         self._pick_with(Planner(self.table, self._placed.data))
 
     def resize(self, endpoints: int) -> None:
@@ -69,17 +73,20 @@ class Places:
             by_load: whether the prices are predicted load; else they are connections.
         """
         reserved = np.zeros(len(self._placed), np.int64)
-        for slot, _ in self.reserved.values():
+        for slot, _, _ in self.reserved.values():
             reserved[slot] += 1
         self.table = table
         self.spare = int((table.slots + table.paced).sum())
         self.outdated = False
         self._placed_then = self._placed.copy()
         self._scale = cast("memoryview[float]", outlook.scale.data)
-        self._remaining = np.minimum(outlook.remaining, LOAD_CAP).T.tolist() if by_load else []
+        self._remaining = np.minimum(outlook.remaining, LOAD_CAP).transpose(0, 2, 1).tolist() if by_load else []
+        self._kinds = KindPrices(table, outlook) if by_load and len(outlook.newcomers) > 1 else None
         self._replaces = replaces
         self._seed += 1
         self._pick_with(Planner(table, self._placed.data, base=self._placed_then - reserved, seed=self._seed))
+        for slot, _, kind in self.reserved.values():
+            self._correct(slot, kind)
 
     def _pick_with(self, planner: Planner) -> None:
         self._planner = planner
@@ -95,6 +102,7 @@ class Places:
         zone: str = "",
         zones: Sequence[str] = (),
         factor: float = 1,
+        kind: int = 0,
     ) -> tuple[int, str]:
         """A slot and the reason for it, not counted yet; -1 where nobody may take one more.
 
@@ -104,9 +112,13 @@ class Places:
             zone: slots of this zone win while within `factor`; "": none.
             zones: zone by slot.
             factor: at least 1.
+            kind: of the connection.
         """
         planner = self._planner
         slot = planner.peek(without)
+        if self._kinds is not None and kind in self._kinds and slot >= 0:
+            candidates = planner.nearest(KindPrices.CANDIDATES, without)
+            slot = self._kinds.cheapest(kind, candidates, list(map(planner.row, candidates)))
         if slot < 0 or (wanted < 0 and not zone):
             return slot, "fittest"
         bound = planner.cost(slot) * factor
@@ -130,17 +142,23 @@ class Places:
 
     # ---- counting
 
-    def reserve(self, connection_id: str, slot: int, now_s: float) -> Evidence:
+    def reserve(self, connection_id: str, slot: int, now_s: float, kind: int = 0) -> Evidence:
         """Give a connection its place, counted at once; returns what spoke for it."""
         evidence = self._planner.evidence(slot)
         self._planner.count(slot)
+        if kind:
+            self._correct(slot, kind)
         self.spare -= 1
-        self.reserved[connection_id] = (slot, now_s)
+        self.reserved[connection_id] = (slot, now_s, kind)
         return evidence
 
     def reserved_on(self, connection_id: str) -> int:
         """The slot that a connection holds, -1 for none."""
-        return self.reserved.get(connection_id, (-1, 0.0))[0]
+        return self.reserved.get(connection_id, _NOTHING)[0]
+
+    def kind_of(self, connection_id: str) -> int:
+        """The kind that a connection was reserved as; 0: unknown."""
+        return self.reserved.get(connection_id, _NOTHING)[2]
 
     def take_up(self, connection_id: str, slot: int) -> bool:
         """A connection opened on `slot`; False where it had no reservation there: its place is counted now."""
@@ -154,7 +172,7 @@ class Places:
 
     def release(self, connection_id: str) -> bool:
         """Take back a reservation; False where there is none."""
-        slot, _ = self.reserved.pop(connection_id, (-1, 0.0))
+        slot, _, kind = self.reserved.pop(connection_id, _NOTHING)
         if slot < 0:
             return False
         self.spare += 1
@@ -162,30 +180,31 @@ class Places:
             self._placed[slot] -= 1
         else:
             self._planner.unplace(slot)
+            self._correct(slot, kind, back=True)
         return True
 
     def expire(self, until_s: float) -> None:
         """Take back the reservations made until a moment."""
-        for connection_id, (_, at_s) in list(self.reserved.items()):  # oldest first
+        for connection_id, (_, at_s, _) in list(self.reserved.items()):  # oldest first
             if at_s > until_s:
                 break
             self.release(connection_id)
 
     def vacate(self, slot: int) -> None:
         """The slot's endpoint is gone, and its reservations with it."""
-        for connection_id in [c for c, (reserved, _) in self.reserved.items() if reserved == slot]:
+        for connection_id in [c for c, (reserved, _, _) in self.reserved.items() if reserved == slot]:
             del self.reserved[connection_id]
         self.outdated = True
 
-    def gave_back(self, slot: int, age: int) -> None:
-        """A connection closed, of this age bucket: the price expected its load to go on."""
+    def gave_back(self, slot: int, kind: int, age: int) -> None:
+        """A connection closed, of this kind and age bucket: the price expected its load to go on."""
         if self.outdated:  # the next table will know
             return
         room = int(self._replaces[slot])
         self.spare += room
-        if self._remaining:
+        if kind < len(self._remaining):
             steepness = -2 * KAPPA * self._scale[slot]
-            factors = [math.exp(steepness * load) for load in self._remaining[age]]
+            factors = [math.exp(steepness * load) for load in self._remaining[kind][age]]
         else:
             factors = (1.0 / self.table.factor[slot]).tolist()
         self._reprice(slot, factors, room)
@@ -193,6 +212,14 @@ class Places:
     def penalise(self, slot: int) -> None:
         """A connect to the slot's endpoint failed."""
         self._reprice(slot, _PENALISED, room=0)
+
+    def _correct(self, slot: int, kind: int, *, back: bool = False) -> None:
+        """A placement was counted, or taken back, as if nothing were known of it: put its kind's difference right."""
+        if self._kinds is not None and kind in self._kinds:
+            factors, slots = self._kinds.correction(kind, slot)
+            if back:
+                factors, slots = [1.0 / factor for factor in factors], -slots
+            self._reprice(slot, factors, -slots)
 
     def _reprice(self, slot: int, factors: Sequence[float], room: int) -> None:
         if self.outdated:  # the next table will know

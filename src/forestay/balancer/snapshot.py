@@ -19,7 +19,7 @@ from forestay.forecasting.learned import State
 from forestay.model.errors import InvalidInput
 from forestay.model.event import Event
 
-MAGIC = b"forestay snapshot 2\n"
+MAGIC = b"forestay snapshot 3\n"
 """Ends in the version of the format."""
 DIGEST_BYTES = 16
 
@@ -42,6 +42,8 @@ class Snapshot:
         connections: ids of the open connections, oldest first.
         owners: index into `endpoints` of each, shape (connections,).
         opened_s: when each opened, shape (connections,).
+        kinds: hint by kind.
+        kind_of: kind of each connection, shape (connections,).
         events: announced events.
         learned: state of the forecaster.
         roster: state of the roster, its times included.
@@ -51,6 +53,8 @@ class Snapshot:
     connections: tuple[str, ...]
     owners: np.typing.NDArray[np.int64]
     opened_s: np.typing.NDArray[np.float64]
+    kinds: tuple[str, ...]
+    kind_of: np.typing.NDArray[np.int64]
     events: tuple[Event, ...]
     learned: State
     roster: State
@@ -60,12 +64,14 @@ class Snapshot:
         header = {
             "endpoints": [astuple(endpoint) for endpoint in self.endpoints],
             "connections": self.connections,
+            "kinds": self.kinds,
             "events": [astuple(event) for event in self.events],
         }
         arrays: State = {
             "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
             "owners": self.owners,
             "opened_s": self.opened_s,
+            "kind_of": self.kind_of,
             **{f"learned/{name}": array for name, array in self.learned.items()},
             **{f"roster/{name}": array for name, array in self.roster.items()},
         }
@@ -94,6 +100,8 @@ class Snapshot:
             connections=tuple(header["connections"]),
             owners=arrays.pop("owners"),
             opened_s=arrays.pop("opened_s"),
+            kinds=tuple(header["kinds"]),
+            kind_of=arrays.pop("kind_of"),
             events=tuple(Event(*fields) for fields in header["events"]),
             learned=_below("learned/", arrays),
             roster=_below("roster/", arrays),
@@ -112,6 +120,8 @@ def take(roster: Roster, forecaster: Forecaster, names: Mapping[int, str], now_s
         connections=tuple(map(names.__getitem__, connections.tolist())),
         owners=index[population.owners(connections)],
         opened_s=population.opened_at(connections) - now_s,
+        kinds=tuple(forecaster.kinds.names),
+        kind_of=population.kinds(connections),
         events=tuple(
             replace(event, starts_s=event.starts_s - now_s, ends_s=event.ends_s - now_s)
             for event in forecaster.arrivals.events

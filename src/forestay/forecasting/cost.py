@@ -47,6 +47,7 @@ class Cost(Learned):
         scale: one over capacity, geometric mean 1 over the endpoints that report, shape (endpoints,).
         certain: part of theta that is sure, in [0.1, 1]: one less its relative standard deviation.
         certain_accept: the same for what an accept costs, in [0, 1].
+        noise: variance of what the quasi-differences leave unexplained.
     """
 
     PER_ENDPOINT: ClassVar = {
@@ -56,7 +57,7 @@ class Cost(Learned):
     }
     LEARNED = (
         *("theta", "scale", "certain", "certain_accept", "_gram", "_moment", "_load_sum", "_unit_sum", "_accept_sum"),
-        *("_square", "_lagged", "_noise", "_scale_sd", "_xx", "_x", "_one", "_xy", "_y", "_ticks"),
+        *("_square", "_lagged", "noise", "_scale_sd", "_xx", "_x", "_one", "_xy", "_y", "_ticks"),
     )
 
     def __init__(self, endpoints: int = 0) -> None:
@@ -69,7 +70,7 @@ class Cost(Learned):
         self._load_sum = self._unit_sum = self._accept_sum = 0.0  # load, connections and accepts a second, at scale 1
         self._square = self._lagged = 1e-9  # of the residual: their ratio is rho
         self._lagged = 0.8e-9
-        self._noise = 4e-4  # variance of a quasi-difference
+        self.noise = 4e-4
         self._scale_sd = 0.5
         # Moments per endpoint of the regression of quasi-differenced load on structural load and a constant.
         self._xx, self._x, self._one, self._xy, self._y = (np.zeros(endpoints) for _ in range(5))
@@ -108,6 +109,11 @@ class Cost(Learned):
     def per_accept(self) -> float:
         """Load-seconds of one handshake, at scale 1."""
         return float(self.theta[ACCEPTS])
+
+    @property
+    def rho(self) -> float:
+        """Autocorrelation of the residual from report to report, in [0, 0.97]."""
+        return min(max(self._lagged / self._square, 0.0), 0.97)
 
     def structural(self, x: FloatArray) -> FloatArray:
         """Load that the connections explain, shape (endpoints,), from X, shape (costs + 1, endpoints)."""
@@ -173,9 +179,9 @@ class Cost(Learned):
         residual = residual[rows]
         self._square = self._square * keep + float(last_residual @ last_residual)
         self._lagged = self._lagged * keep + float(last_residual @ residual)
-        rho = min(max(self._lagged / self._square, 0.0), 0.97)
+        rho = self.rho
         innovation = residual - rho * last_residual
-        self._noise += 0.02 * (float(innovation @ innovation) / len(rows) + 1e-7 - self._noise)
+        self.noise += 0.02 * (float(innovation @ innovation) / len(rows) + 1e-7 - self.noise)
         dy = load[rows] - rho * self._last_y[rows]
         part = slice(None, None, 1 + len(rows) // POOLED_MAX)  # theta is common to all: some hundred endpoints teach it
         some = rows[part]
@@ -202,8 +208,8 @@ class Cost(Learned):
         precision = np.full(COSTS, (STEP_PER_BUCKET * level) ** -2)
         precision[-1] = level**-2
         target = np.append(np.zeros(COSTS - 1), level)
-        a = self._gram / self._noise + walk.T @ (precision[:, None] * walk)
-        b = self._moment / self._noise + walk.T @ (precision * target)
+        a = self._gram / self.noise + walk.T @ (precision[:, None] * walk)
+        b = self._moment / self.noise + walk.T @ (precision * target)
         a[ACCEPTS, ACCEPTS] += (ACCEPT_SD * level) ** -2
         b[ACCEPTS] += ACCEPT_MEAN * level * (ACCEPT_SD * level) ** -2
         floor = np.append(np.full(COSTS, 0.02 * level), 0.0)
@@ -227,7 +233,7 @@ class Cost(Learned):
 
     def _solve_scale(self, ok: BoolArray) -> None:
         mean, sd = self._prior_scale()
-        weight = 1.0 / self._noise
+        weight = 1.0 / self.noise
         a11, a12, a22 = self._xx * weight + sd**-2, self._x * weight, self._one * weight + BACKGROUND_SD**-2
         b1, b2 = self._xy * weight + mean * sd**-2, self._y * weight
         determinant = a11 * a22 - a12**2

@@ -5,6 +5,7 @@ what the next reports will say, arrivals included, which is what people and aler
 """
 
 from array import array
+from collections.abc import Sequence
 from typing import ClassVar, cast
 
 import numpy as np
@@ -16,7 +17,8 @@ from forestay.forecasting.calibration import spread
 from forestay.forecasting.correction import SAMPLE
 from forestay.forecasting.cost import ACCEPTS, Cost
 from forestay.forecasting.ensemble import Ensemble
-from forestay.forecasting.learned import Learned
+from forestay.forecasting.kinds import Kinds
+from forestay.forecasting.learned import Learned, State
 from forestay.forecasting.population import Population
 from forestay.forecasting.residual import Residual
 from forestay.forecasting.survival import YOUNG_S, Survival
@@ -37,12 +39,13 @@ ADOPTED_S = 5.0
 class Forecaster(Learned):
     """Everything that is learned about one cluster, by endpoint slot."""
 
-    PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_counts_before", "_accepting"), 0.0)
-    LEARNED = ("survival", "cost", "arrivals", "residual", "ensemble", "_delay_s")
+    PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_by_kind_before", "_accepting"), 0.0)
+    LEARNED = ("survival", "kinds", "cost", "arrivals", "residual", "ensemble", "_delay_s")
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.population = Population()
         self.survival = Survival()
+        self.kinds = Kinds(self.survival)
         self.cost = Cost()
         self.arrivals = Arrivals()
         self.residual = Residual()
@@ -52,19 +55,21 @@ class Forecaster(Learned):
         self._endpoints = 0
         self._sample: IntArray = np.zeros(0, np.int64)
         self._now_s = 0.0
-        self._counts_before: FloatArray = np.zeros((AGES, 0))
+        self._by_kind_before: FloatArray = np.zeros((1, AGES, 0))
         self._delay_s = 1.0
-        # Since the last tick, by endpoint: opens, and connection-seconds missing from "count now x tick".
+        # Since the last tick, by endpoint: opens, and by kind the connection-seconds missing from "count now x tick".
         self._opens: FloatArray = np.zeros(0)
-        self._area: FloatArray = np.zeros(0)
+        self._area: FloatArray = np.zeros((1, 0))
         self._accepting: FloatArray = np.zeros(0)  # accepts a second, before it
-        self._closed = array("d")  # endpoint, when opened, when closed; flat, for it is turned into an array every tick
+        # Endpoint, kind, when opened, when closed; flat, for it is turned into an array every tick.
+        self._closed = array("d")
+        self._opened_kinds = [0]
         self._view()
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoint slots."""
         super().resize(endpoints)
-        for part in (self.population, self.cost, self.arrivals, self.residual, self.ensemble):
+        for part in (self.population, self.kinds, self.cost, self.arrivals, self.residual, self.ensemble):
             part.resize(endpoints)
         self._endpoints = endpoints
         self._view()
@@ -81,27 +86,51 @@ class Forecaster(Learned):
         self.residual.forget(endpoint)
         self.ensemble.forget(endpoint)
 
+    def adopt(self, state: State, prefix: str = "", *, kinds: Sequence[str] = ("",)) -> None:
+        """Take over a state; `kinds` are the hints by kind that it knows. Raises InvalidInput."""
+        self.kinds.begin_with(kinds)
+        self._widen()
+        super().adopt(state, prefix)
+
     def begin(self, now_s: float) -> None:
         """Start the time of the next tick's interval here: everything before it was not observed."""
         self.population.advance(now_s)
-        self._counts_before = self.population.counts.copy()
+        self._by_kind_before = self.population.by_kind.copy()
         self._opens[:] = self._area[:] = 0.0
+        self._opened_kinds = [0] * len(self.kinds)
         self._now_s = now_s
 
-    def opened(self, endpoint: int, now_s: float) -> int:
+    def kind(self, hint: str) -> int:
+        """The kind of a connection that opens with this hint; the first ones of a hint make it a kind."""
+        kind = self.kinds.admit(hint)
+        if kind >= len(self._opened_kinds):
+            self._widen()
+        return kind
+
+    def _widen(self) -> None:
+        more = len(self.kinds) - len(self._opened_kinds)
+        self.population.widen(len(self.kinds))
+        self._by_kind_before = np.pad(self._by_kind_before, ((0, more), (0, 0), (0, 0)))
+        self._area = np.pad(self._area, ((0, more), (0, 0)))
+        self._opened_kinds += [0] * more
+        self._view()
+        self._window.clear()  # its rows are those of fewer kinds
+
+    def opened(self, endpoint: int, now_s: float, kind: int = 0) -> int:
         """A connection opened; returns its slot in the population."""
         since_s = now_s - self._now_s
         if since_s > -ADOPTED_S:
             self._opens_view[endpoint] += 1.0
-            self._area_view[endpoint] -= max(since_s, 0.0)
-        return self.population.open(endpoint, now_s)
+            self._area_view[kind, endpoint] -= max(since_s, 0.0)
+            self._opened_kinds[kind] += 1
+        return self.population.open(endpoint, now_s, kind)
 
-    def closed(self, slot: int, now_s: float) -> tuple[int, int]:
-        """A connection closed; returns its endpoint and its age bucket."""
-        endpoint, bucket, opened_s = self.population.close(slot)
-        self._area_view[endpoint] += now_s - self._now_s
-        self._closed.extend((endpoint, opened_s, now_s))
-        return endpoint, bucket
+    def closed(self, slot: int, now_s: float) -> tuple[int, int, int]:
+        """A connection closed; returns its endpoint, its kind and its age bucket."""
+        endpoint, kind, bucket, opened_s = self.population.close(slot)
+        self._area_view[kind, endpoint] += now_s - self._now_s
+        self._closed.extend((endpoint, kind, opened_s, now_s))
+        return endpoint, kind, bucket
 
     def tick(
         self,
@@ -130,26 +159,18 @@ class Forecaster(Learned):
     def _advance(self, now_s: float) -> None:
         """Bring the population to this moment and note what it was in between."""
         dt_s = max(now_s - self._now_s, 1e-6)
-        population = self.population
-        population.advance(now_s)
-        counts = population.counts
-        opens = self._opens
-        total = counts.sum(0)
-        closed, exposure_s = self._closed_by_age(self._now_s, total)
-        young_s = population.ages_since(now_s - YOUNG_S - dt_s, now_s)
-        self.survival.learn(counts.sum(1), young_s, closed, exposure_s, dt_s)
-        self.arrivals.learn(opens, now_s, dt_s)
-        mean_total = total + self._area / dt_s
-        x = np.empty((COSTS + 1, self._endpoints))
-        halfway = AGE_OF_COST @ (0.5 * (counts + self._counts_before))
-        x[:COSTS] = halfway * (mean_total / np.maximum(halfway.sum(0), 1e-9))
-        x[ACCEPTS] = opens / dt_s
-        self._accepting = x[ACCEPTS]
-        born = (halfway.sum(0) <= 0) & (mean_total > 0)  # opened and closed between two ticks
-        x[0, born] = mean_total[born]
-        self._window.push(Interval(now_s - dt_s, now_s, x))
-        self._counts_before = counts.copy()
+        self.population.advance(now_s)
+        self._learn_survival(now_s, dt_s)
+        self.arrivals.learn(self._opens, now_s, dt_s)
+        self._window.push(Interval(now_s - dt_s, now_s, self._observed(dt_s)))
+        self.kinds.arrived(np.array(self._opened_kinds), dt_s)
+        merged = self.kinds.succession()
+        if merged > 0:
+            self.population.merge(merged)
+            self._window.clear()
+        self._by_kind_before = self.population.by_kind.copy()
         self._opens[:] = self._area[:] = 0.0
+        self._opened_kinds = [0] * len(self.kinds)
         self._closed = array("d")
         self._now_s = now_s
 
@@ -160,29 +181,56 @@ class Forecaster(Learned):
         """
         return 0.5 * self._accepting + self._opens
 
+    def _learn_survival(self, now_s: float, dt_s: float) -> None:
+        by_age = self.population.by_kind.sum(2)
+        closes, exposure_s = self._closed_by_age(self._now_s)
+        young_s, young_kinds = self.population.ages_since(now_s - YOUNG_S - dt_s, now_s)
+        self.survival.learn(by_age.sum(0), young_s, closes.sum(0), exposure_s.sum(0), dt_s)
+        if len(self.kinds) > 1:
+            for kind, survival in enumerate(self.kinds.survivals):
+                survival.learn(by_age[kind], young_s[young_kinds == kind], closes[kind], exposure_s[kind], dt_s)
+
+    def _observed(self, dt_s: float) -> FloatArray:
+        """Mean connections since the last tick by cost bucket, in average ones; accepts a second; each kind's load."""
+        by_cost = AGE_OF_COST @ (0.5 * (self.population.by_kind + self._by_kind_before))  # roughly, halfway
+        halfway = by_cost.sum(1)
+        exact = self.population.by_kind.sum(1) + self._area / dt_s
+        by_cost *= (exact / np.maximum(halfway, 1e-9))[:, None]
+        by_cost[:, 0] += np.where(halfway <= 0, exact, 0.0)  # opened and closed between two ticks
+        kinds = len(self.kinds)
+        x = np.empty((COSTS + 1 + (kinds if kinds > 1 else 0), self._endpoints))
+        x[:COSTS] = np.tensordot(self.kinds.relative, by_cost, 1)
+        x[ACCEPTS] = self._accepting = self._opens / dt_s
+        if kinds > 1:
+            x[COSTS + 1 :] = self.cost.theta[:COSTS] @ by_cost
+        return x
+
     def _view(self) -> None:
         """Scalar access through a memoryview costs half of that through an array."""
         self._opens_view = cast("memoryview[float]", self._opens.data)
         self._area_view = cast("memoryview[float]", self._area.data)
 
-    def _closed_by_age(self, tick_s: float, still_open: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Closes since the last tick by age, and the exposure of those that closed since then."""
-        closes, exposure_s = np.zeros(AGES, np.int64), np.zeros(AGES)
+    def _closed_by_age(self, tick_s: float) -> tuple[IntArray, FloatArray]:
+        """Closes since the last tick, and the exposure of those that closed since then, shapes (kinds, ages)."""
+        kinds = len(self.kinds)
+        closes, exposure_s = np.zeros((kinds, AGES), np.int64), np.zeros((kinds, AGES))
         if not self._closed:
             return closes, exposure_s
-        endpoint, opened_s, closed_s = np.frombuffer(self._closed).reshape(-1, 3).T
-        endpoint = endpoint.astype(np.int64)
+        endpoint, kind, opened_s, closed_s = np.frombuffer(self._closed).reshape(-1, 4).T
+        endpoint, kind = endpoint.astype(np.int64), kind.astype(np.int64)
+        still_open = self.population.counts.sum(0)
         by_endpoint = np.bincount(endpoint, minlength=self._endpoints)
         died = (by_endpoint >= MASS_CLOSE_MIN) & (by_endpoint > MASS_CLOSE * (by_endpoint + still_open))
         first = np.maximum(tick_s - opened_s, 0.0)  # age when this tick's exposure began
         last = np.maximum(closed_s - opened_s, 0.0)
         natural = ~died[endpoint]
         bucket = np.searchsorted(AGE_EDGES_S, last, side="right") - 1
-        closes = np.bincount(np.minimum(bucket, AGES - 1)[natural], minlength=AGES)
+        cell = kind * AGES + np.minimum(bucket, AGES - 1)
+        closes = np.bincount(cell[natural], minlength=kinds * AGES).reshape(kinds, AGES)
         low = np.searchsorted(AGE_EDGES_S, first, side="right") - 1
         for age in range(int(low.min()), min(int(bucket.max()), AGES - 1) + 1):
             lived = np.minimum(last, AGE_EDGES_S[age + 1]) - np.maximum(first, AGE_EDGES_S[age])
-            exposure_s[age] = np.maximum(lived, 0.0).sum()
+            exposure_s[:, age] = np.bincount(kind, np.maximum(lived, 0.0), minlength=kinds)
         return closes, exposure_s
 
     def _learn(self, load: FloatArray, at_s: FloatArray, fresh: BoolArray, known: BoolArray) -> None:
@@ -191,7 +239,12 @@ class Forecaster(Learned):
         fresh = fresh & (covered > 0.5)
         latest_s = float(np.median(at_s[fresh])) if fresh.any() else self._now_s - self._delay_s
         periodic = self.residual.periodicity.ahead(1.0)
+        x, by_kind = x[: COSTS + 1], x[COSTS + 1 :]
         self.cost.learn(x, load - periodic, fresh)
+        if len(by_kind):
+            accepts = self.cost.scale * self.cost.per_accept * x[ACCEPTS]
+            self.kinds.learn(by_kind, load - periodic - accepts, fresh, self.cost)
+            self.kinds.normalise(self.population.by_kind.sum((1, 2)))
         self.residual.learn(load - self.cost.structural(x), fresh, self._sample, latest_s)
         self.ensemble.learn(load, fresh, self._sample, latest_s)
         self._delay_s += 0.1 * (min(max(self._now_s - latest_s, 0.0), 10.0) - self._delay_s)
@@ -217,17 +270,20 @@ class Forecaster(Learned):
             takes_part: endpoints that get newcomers.
             remember: keep the forecast, to learn from its outcome.
         """
-        survival, cost = self.survival, self.cost
-        counts = self.population.counts
-        remaining = structural.remaining(survival, cost)
-        each = remaining @ counts  # at scale 1
-        here = np.maximum(cost.theta[:COSTS] @ (AGE_OF_COST @ counts), 1e-12)
+        cost, kinds, by_kind = self.cost, self.kinds, self.population.by_kind
+        alike = list(zip(kinds.survivals, kinds.relative.tolist(), kinds.mix.tolist(), strict=True))
+        remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
+        each = (remaining @ by_kind).sum(0)  # at scale 1
+        here = cost.theta[:COSTS] @ (AGE_OF_COST @ np.tensordot(kinds.relative, by_kind, 1))
+        here = np.maximum(here, 1e-12)
         present = cost.scale * each
         staying = np.minimum(each / here, 2.0)
         present += self.residual.ahead(staying, known, self._delay_s)
         np.maximum(present, 0.0, out=present)
         rate = self.arrivals.ahead(now_s)
-        arriving = structural.arriving(survival, cost, rate)
+        arriving = np.zeros(len(HORIZONS_S))
+        for survival, relative, part in alike:
+            arriving += relative * structural.arriving(survival, cost, part * rate)
         share = self.arrivals.share(np.where(takes_part, 1.0 / cost.scale, 0.0))
         accepts = np.interp(HORIZONS_S, np.arange(len(rate)), rate) * cost.per_accept
         base = present + (arriving + accepts)[:, None] * (share * cost.scale)
@@ -236,8 +292,8 @@ class Forecaster(Learned):
         if remember:
             self.residual.remember(staying, self._sample, now_s)
             self.ensemble.remember(base, expected, load, known, self._sample, now_s)
-        newcomer = structural.newcomer(survival, cost)
-        sure_newcomer = newcomer * cost.certain
+        newcomers = np.stack([structural.newcomer(survival, cost, relative) for survival, relative, _ in alike])
+        sure_newcomer = newcomers[0] * cost.certain
         sure_newcomer[0] += cost.per_accept * (cost.certain_accept - cost.certain)
         return Outlook(
             present=present,
@@ -245,9 +301,8 @@ class Forecaster(Learned):
             expected=expected,
             spread=spread(expected) * np.where(known, 1.0, UNSEEN_SPREAD),
             errors=self.ensemble.calibration.quantiles,
-            newcomer=newcomer,
+            newcomers=newcomers,
             sure_newcomer=sure_newcomer,
-            staying=survival.from_birth(HORIZONS_S),
             arriving=arriving,
             scale=cost.scale.copy(),
             remaining=remaining,

@@ -22,13 +22,14 @@ class Population(Learned):
     """Slots of connections and their log.
 
     Attributes:
-        counts: open connections, shape (ages, endpoints), as of the last `advance` plus later opens and closes.
+        by_kind: open connections, shape (kinds, ages, endpoints), as of the last `advance` plus later opens and closes.
     """
 
-    PER_ENDPOINT: ClassVar = {"counts": 0.0}
+    PER_ENDPOINT: ClassVar = {"by_kind": 0.0}
 
     def __init__(self, endpoints: int = 0) -> None:
-        self.counts: FloatArray = np.zeros((AGES, endpoints))
+        self.by_kind: FloatArray = np.zeros((1, AGES, endpoints))
+        self._kind: npt.NDArray[np.int8] = np.zeros(0, np.int8)  # by connection slot
         self._owner: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # by connection slot
         self._position: IntArray = np.zeros(0, np.int64)  # of a connection slot in the log; _FREE
         self._free: list[int] = []
@@ -44,7 +45,13 @@ class Population(Learned):
     def __len__(self) -> int:
         return len(self._owner) - len(self._free)
 
-    def open(self, endpoint: int, at_s: float) -> int:
+    @property
+    def counts(self) -> FloatArray:
+        """Open connections of all kinds, shape (ages, endpoints); not to be written to."""
+        counts: FloatArray = self.by_kind[0] if len(self.by_kind) == 1 else self.by_kind.sum(0)
+        return counts
+
+    def open(self, endpoint: int, at_s: float, kind: int = 0) -> int:
         """A connection opens; returns its slot. Times that step back are taken as the latest time seen."""
         if not self._free:
             self._grow(2 * len(self._owner))
@@ -57,18 +64,31 @@ class Population(Learned):
         self._log_view[end] = slot
         self._time_view[end] = at_s
         self._end = end + 1
-        self.counts[0, endpoint] += 1
+        self._kind_view[slot] = kind
+        self.by_kind[kind, 0, endpoint] += 1
         return slot
 
-    def close(self, slot: int) -> tuple[int, int, float]:
-        """A connection closes. Returns its endpoint, its age bucket at the last `advance`, and when it opened."""
+    def close(self, slot: int) -> tuple[int, int, int, float]:
+        """A connection closes. Returns its endpoint, kind, age bucket at the last `advance`, and when it opened."""
         position = self._position_view[slot]
         endpoint, opened_at = self._owner_view[slot], self._time_view[position]
         bucket = bisect_left(self._bounds, -position)
-        self.counts[bucket, endpoint] -= 1
+        kind = self._kind_view[slot]
+        self.by_kind[kind, bucket, endpoint] -= 1
         self._position_view[slot] = _FREE
         self._free.append(slot)
-        return endpoint, bucket, opened_at
+        return endpoint, kind, bucket, opened_at
+
+    def widen(self, kinds: int) -> None:
+        """Make room for more kinds."""
+        more = np.zeros((kinds - len(self.by_kind), *self.by_kind.shape[1:]))
+        self.by_kind = np.concatenate([self.by_kind, more])
+
+    def merge(self, kind: int) -> None:
+        """The connections of a kind become some of kind 0."""
+        self._kind[self._kind == kind] = 0
+        self.by_kind[0] += self.by_kind[kind]
+        self.by_kind[kind] = 0.0
 
     def owner(self, slot: int) -> int:
         """The endpoint of an open connection."""
@@ -90,19 +110,24 @@ class Population(Learned):
                 continue
             slots = self._log[old:new]
             slots = slots[self._position[slots] == np.arange(old, new)]
-            moved = np.bincount(self._owner[slots], minlength=self.counts.shape[1])
-            self.counts[edge - 1] -= moved
-            self.counts[edge] += moved
+            kinds, _, endpoints = self.by_kind.shape
+            key = self._owner[slots]
+            if kinds > 1:
+                key = key + endpoints * self._kind[slots].astype(np.int64)
+            moved = np.bincount(key, minlength=kinds * endpoints).reshape(kinds, endpoints)
+            self.by_kind[:, edge - 1] -= moved
+            self.by_kind[:, edge] += moved
         self._set_passed(passed)
         if self._end > 2 * len(self) + 4096:
             self._compact()
 
-    def ages_since(self, opened_after_s: float, now_s: float) -> FloatArray:
-        """Ages of open connections that opened after a moment, seconds."""
+    def ages_since(self, opened_after_s: float, now_s: float) -> tuple[FloatArray, IntArray]:
+        """Ages and kinds of open connections that opened after a moment, seconds."""
         start = int(np.searchsorted(self._log_time[: self._end], opened_after_s, side="right"))
-        live = self._position[self._log[start : self._end]] == np.arange(start, self._end)
+        slots = self._log[start : self._end]
+        live = self._position[slots] == np.arange(start, self._end)
         ages: FloatArray = np.maximum(now_s - self._log_time[start : self._end][live], 0.0)
-        return ages
+        return ages, self._kind[slots[live]].astype(np.int64)
 
     def in_order(self) -> IntArray:
         """Slots of all open connections by time of opening, shape (connections,)."""
@@ -113,6 +138,10 @@ class Population(Learned):
     def owners(self, slots: IntArray) -> IntArray:
         """Endpoints of connections, by slot."""
         return self._owner[slots].astype(np.int64)
+
+    def kinds(self, slots: IntArray) -> IntArray:
+        """Kinds of connections, by slot."""
+        return self._kind[slots].astype(np.int64)
 
     def opened_at(self, slots: IntArray) -> FloatArray:
         """When connections opened, seconds, by slot."""
@@ -127,12 +156,14 @@ class Population(Learned):
         """Make room for `size` connections; the log has room for as many dead entries again."""
         old = len(self._owner)
         self._owner = np.concatenate([self._owner, np.zeros(size - old, np.int32)])
+        self._kind = np.concatenate([self._kind, np.zeros(size - old, np.int8)])
         self._position = np.concatenate([self._position, np.full(size - old, _FREE, np.int64)])
         self._log = np.concatenate([self._log, np.zeros(2 * size + 4096 - len(self._log), np.int32)])
         self._log_time = np.concatenate([self._log_time, np.zeros(len(self._log) - len(self._log_time))])
         self._free.extend(range(size - 1, old - 1, -1))
         # Scalar access through a memoryview costs half of that through an array.
         self._owner_view: memoryview[int] = self._owner.data
+        self._kind_view: memoryview[int] = self._kind.data
         self._position_view: memoryview[int] = self._position.data
         self._log_view: memoryview[int] = self._log.data
         self._time_view = cast("memoryview[float]", self._log_time.data)

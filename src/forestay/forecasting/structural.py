@@ -19,9 +19,15 @@ def remaining(survival: Survival, cost: Cost) -> FloatArray:
     return np.stack([survival.staying(h) * cost.at_age(AGE_MID_S + h) for h in HORIZONS_S.tolist()])
 
 
-def newcomer(survival: Survival, cost: Cost) -> FloatArray:
-    """Expected load at each horizon of one connection accepted now, at scale 1, shape (horizons,)."""
-    load = survival.from_birth(HORIZONS_S) * cost.at_age(HORIZONS_S + 0.25)
+def newcomer(survival: Survival, cost: Cost, relative: float = 1.0) -> FloatArray:
+    """Expected load at each horizon of one connection accepted now, at scale 1, shape (horizons,).
+
+    Args:
+        survival: of its kind.
+        cost: of connections.
+        relative: cost of its kind beside the average.
+    """
+    load = relative * survival.from_birth(HORIZONS_S) * cost.at_age(HORIZONS_S + 0.25)
     load[0] += cost.per_accept
     return load
 

@@ -15,12 +15,13 @@ class Outlook:
         expected: expected reports, shape (H, n).
         spread: scale of the expected reports' error, shape (H, n).
         errors: quantiles of that error over `spread`, shape (H, levels).
-        newcomer: load of one connection accepted now, at scale 1, shape (H,).
-        sure_newcomer: the part of it that is sure; limits are drawn by the sure parts, lest a guess refuses anybody.
-        staying: P(a connection accepted now is still open), shape (H,).
+        newcomers: load of one connection accepted now, at scale 1, by its kind, shape (kinds, H); kind 0 is one about
+            which nothing is known.
+        sure_newcomer: the part of kind 0's that is sure, shape (H,); limits are drawn by the sure parts, lest a guess
+            refuses anybody.
         arriving: load of all coming connections together at scale 1, shape (H,).
         scale: one over capacity, shape (n,).
-        remaining: load of one connection of each age at scale 1, shape (H, ages).
+        remaining: load of one connection of each kind and age at scale 1, shape (kinds, H, ages).
     """
 
     present: FloatArray
@@ -28,9 +29,14 @@ class Outlook:
     expected: FloatArray
     spread: FloatArray
     errors: FloatArray
-    newcomer: FloatArray
+    newcomers: FloatArray
     sure_newcomer: FloatArray
-    staying: FloatArray
     arriving: FloatArray
     scale: FloatArray
     remaining: FloatArray
+
+    @property
+    def newcomer(self) -> FloatArray:
+        """Load of a connection about which nothing is known, accepted now, at scale 1, shape (H,)."""
+        newcomer: FloatArray = self.newcomers[0]
+        return newcomer

@@ -69,6 +69,7 @@ class Waiting:
     zone: str
     prefer: str | None
     exclude: frozenset[str]
+    kind: int = 0
 
 
 class Queue:

@@ -16,6 +16,9 @@ from forestay.model.plan import BoolArray, FloatArray
 
 KAPPA = 6.0
 """Steepness: .1 more load costs 1.8 times as much. Between 4 and 8 outcomes hardly differ."""
+MIDDLE = 0.5
+"""A newcomer is priced at the middle of the load it brings itself: for a convex price that is its cost on average over
+the increment (midpoint rule), which matters where one connection is a large part of a server."""
 SAMPLED_MAX = 1000
 """Endpoints, roughly, that the level is computed from."""
 LOAD_CAP = 3.0

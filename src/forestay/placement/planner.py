@@ -115,6 +115,21 @@ class Planner:
                 heapq.heappush(heap, entry)
         return slot
 
+    def nearest(self, most: int, exclude: Container[int] = ()) -> list[int]:
+        """Some of the cheapest slots, the cheapest first; others' latest placements may be missed."""
+        first = self.peek(exclude)
+        slots = [first] if first >= 0 else []
+        heap, value = self._heap, self._value
+        frontier = [(heap[0], 0)] if heap else []  # a heap's cheapest entries hang together from its root
+        while frontier and len(slots) < most:
+            (cost, _, slot), index = heapq.heappop(frontier)
+            if cost == value.get(slot) and slot not in exclude and slot not in slots:
+                slots.append(slot)
+            for child in (2 * index + 1, 2 * index + 2):
+                if child < len(heap):
+                    heapq.heappush(frontier, (heap[child], child))
+        return slots
+
     def unplace(self, slot: int) -> None:
         """Take back a pick that came to nothing."""
         self._own[slot] -= 1

@@ -4,7 +4,7 @@ from forestay.simulation.peers.blind import Random
 from forestay.simulation.peers.peer import Peer
 from forestay.simulation.peers.two_choices import TwoChoicesByConnections
 
-BINS = 4000
+BINS = 1000
 
 
 def fullest(policy: Peer) -> int:
@@ -17,4 +17,4 @@ def fullest(policy: Peer) -> int:
 
 def test_the_fullest_of_two_choices_is_far_from_that_of_random() -> None:
     assert fullest(TwoChoicesByConnections(1)) in (3, 4)
-    assert fullest(Random(1)) >= 6
+    assert fullest(Random(1)) >= 5

@@ -1,11 +1,14 @@
 """The balancers that ours is compared with, each as strong as its source describes it, or stronger."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from forestay.simulation.peers.blind import Random, RoundRobin
+from forestay.simulation.peers.clairvoyant import Clairvoyant
 from forestay.simulation.peers.client_wrr import ClientWrr
 from forestay.simulation.peers.least_connections import LeastConnections
+from forestay.simulation.peers.limit import CausalLimit
 from forestay.simulation.peers.lowest_predicted import LowestPredicted
 from forestay.simulation.peers.own_placements import LoadAndOwnPlacements, LowestLoad
 from forestay.simulation.peers.peak_ewma import PeakEwma
@@ -29,5 +32,16 @@ REACTIVE: Final[Mapping[str, Callable[[int], Policy]]] = {
 }
 """By name, from a seed: those that know the present at most. The best of them in a scenario is the one to beat."""
 
-PEERS: Final[Mapping[str, Callable[[int], Policy]]] = {**REACTIVE, "lowest_predicted": LowestPredicted}
+LIMITS: Final[Mapping[str, Callable[[int], Policy]]] = {
+    "limit": CausalLimit,
+    "limit_middle": partial(CausalLimit, own=0.5),
+    "limit_after": partial(CausalLimit, own=1.0),
+    "limit_hard": partial(CausalLimit, hard=True),
+    "limit_hard_middle": partial(CausalLimit, own=0.5, hard=True),
+    "limit_no_level": partial(CausalLimit, level=False),
+    "clairvoyant": Clairvoyant,
+}
+"""Those that know the truth: variants of the causal limit, of which the best is the limit, and the clairvoyant."""
+
+PEERS: Final[Mapping[str, Callable[[int], Policy]]] = {**REACTIVE, "lowest_predicted": LowestPredicted, **LIMITS}
 """All of them."""

@@ -10,13 +10,18 @@ from forestay.simulation.peers.peer import Ranked
 class LeastConnections(Ranked):
     """(connections + 1) / capacity, lowest first."""
 
-    def gained(self, slot: int, now_s: float) -> None:
+    def gained(self, slot: int, connection_id: str, now_s: float) -> None:
         """Up by one."""
-        self.rank(slot, (self.counts[slot] + 1) / self.capacity[slot])
+        self._rank(slot)
 
-    lost = gained
+    def lost(self, slot: int, connection_id: str, now_s: float) -> None:
+        """Down by one."""
+        self._rank(slot)
 
     def changed(self, now_s: float) -> None:
-        """Capacities may be others, and an endpoint that came back holds nothing."""
+        """Capacities may be others."""
         for slot in self.up:
-            self.gained(slot, now_s)
+            self._rank(slot)
+
+    def _rank(self, slot: int) -> None:
+        self.rank(slot, (self.counts[slot] + 1) / self.capacity[slot])

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from forestay.model.load import LoadReport
 from forestay.simulation.peers.peer import Peer, Ranked
-from forestay.simulation.peers.sight import Servers, World
+from forestay.simulation.servers import Servers
+from forestay.simulation.world import World
 
 
 class LowestLoad(Peer):
@@ -53,7 +54,7 @@ class LoadAndOwnPlacements(Ranked):
         self._placed_s[slot].clear()
         self._rank(slot)
 
-    def gained(self, slot: int, now_s: float) -> None:
+    def gained(self, slot: int, connection_id: str, now_s: float) -> None:
         """One more."""
         self._placed_s[slot].append(now_s)
         self._rank(slot)

@@ -8,8 +8,10 @@ requests on all of them came back all the time.
 
 import math
 
-from forestay.simulation.peers.sight import Probe, Servers, World
+from forestay.simulation.peers.probe import Probe
 from forestay.simulation.peers.two_choices import TwoChoices
+from forestay.simulation.servers import Servers
+from forestay.simulation.world import World
 
 DECAY_S = 10.0
 PENALTY = 1e9

@@ -12,7 +12,8 @@ from forestay.model.errors import UnknownEndpoint
 from forestay.model.event import Event
 from forestay.model.load import LoadReport
 from forestay.model.plan import Verdict
-from forestay.simulation.peers.sight import Servers, World
+from forestay.simulation.servers import Servers
+from forestay.simulation.world import World
 
 
 class Peer:
@@ -56,10 +57,10 @@ class Peer:
         """The slot for the next connection; one of `candidates`, of which there is at least one."""
         raise NotImplementedError
 
-    def gained(self, slot: int, now_s: float) -> None:
+    def gained(self, slot: int, connection_id: str, now_s: float) -> None:
         """The slot has one connection more, `counts` included."""
 
-    def lost(self, slot: int, now_s: float) -> None:
+    def lost(self, slot: int, connection_id: str, now_s: float) -> None:
         """The slot has one connection less, `counts` included."""
 
     def heard(self, slot: int, report: LoadReport, now_s: float) -> None:
@@ -125,9 +126,9 @@ class Peer:
     def remove_endpoint(self, endpoint_id: str, now_s: float) -> None:
         """As `Balancer.remove_endpoint`."""
         slot = self._find(endpoint_id)
+        for connection_id in [connection for connection, owner in self._owner.items() if owner == slot]:
+            self.closed(connection_id, now_s)
         self._away.add(slot)
-        self._owner = {connection: owner for connection, owner in self._owner.items() if owner != slot}
-        self.counts[slot] = 0
         self._update_up(now_s)
 
     def report(self, report: LoadReport, now_s: float) -> bool:
@@ -191,7 +192,7 @@ class Peer:
         self.counts[slot] -= 1
         if self.counts[slot] + 1 == self._connections_max[slot]:
             self._update_up(now_s)
-        self.lost(slot, now_s)
+        self.lost(slot, connection_id, now_s)
 
     def tick(self, now_s: float, wall_s: float | None = None) -> object:
         """Called once a second."""
@@ -210,7 +211,7 @@ class Peer:
         self.counts[slot] += 1
         if self.counts[slot] == self._connections_max[slot]:
             self._update_up(now_s)
-        self.gained(slot, now_s)
+        self.gained(slot, connection_id, now_s)
 
     def _without(self, exclude: Iterable[str]) -> list[int]:
         """Those that take newcomers, less some; all of them where nobody would be left."""

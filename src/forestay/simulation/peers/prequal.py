@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from forestay.simulation.peers.blind import Random
-from forestay.simulation.peers.sight import Probe, Servers, World
+from forestay.simulation.peers.probe import Probe
+from forestay.simulation.servers import Servers
+from forestay.simulation.world import World
 
 POOL = 16
 AGE_MAX_S = 1.0
@@ -110,12 +112,14 @@ class Prequal(Random):
         self._probed_s = now_s
         if self._asks is None:
             return
-        asked: set[int] = set()
+        asked: list[int] = []
         while len(asked) < min(PROBES, len(candidates)):
-            asked.add(candidates[int(self.random() * len(candidates))])
+            slot = candidates[int(self.random() * len(candidates))]
+            if slot not in asked:
+                asked.append(slot)
         for slot in asked:
-            latency = self._asks.slowdown(self.ids[slot], now_s)
-            self.note(slot, self.counts[slot] / self.capacity[slot], latency, now_s)
+            rif, latency = self._asks.in_flight(self.ids[slot]), self._asks.slowdown(self.ids[slot], now_s)
+            self.note(slot, rif / self.capacity[slot], latency, now_s)
 
     def _uses(self) -> int:
         """How often a probe may be used: max(1, 2 / ((1 - pool / endpoints) probes - removed)), rounded at random."""
