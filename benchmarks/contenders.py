@@ -132,7 +132,7 @@ def start_nginx(directory: Path, servers: Sequence[int], cpus: Cpus) -> Iterator
     """The stream module with one worker process."""
     port = free_port()
     lines = " ".join(f"server 127.0.0.1:{port_};" for port_ in servers)
-    module = _nginx_module()
+    module = nginx_module()
     file = directory / "nginx.conf"
     file.write_text(
         f"""\
@@ -227,10 +227,10 @@ def _socket_address(port: int) -> dict[str, dict[str, object]]:
 def _nginx_missing() -> str:
     if not shutil.which("nginx"):
         return "apt-get install nginx-light libnginx-mod-stream"
-    return "" if _nginx_module() is not None else "apt-get install libnginx-mod-stream"
+    return "" if nginx_module() is not None else "apt-get install libnginx-mod-stream"
 
 
-def _nginx_module() -> str | None:
+def nginx_module() -> str | None:
     """Path of the stream module; "": built in; None: not installed."""
     for directory in NGINX_MODULE_DIRECTORIES:
         if (Path(directory) / NGINX_MODULE).exists():

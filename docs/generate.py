@@ -48,6 +48,7 @@ TABLES: Sequence[tuple[str, type[BaseModel]]] = (
     ("[clusters.NAME.health]", models.HealthSettings),
     ("[clusters.NAME.scrape]", models.ScrapeSettings),
     ("[clusters.NAME.listeners.NAME]", models.ListenerSettings),
+    ("[clusters.NAME.shadow]", models.ShadowSettings),
 )
 """TOML table by model, in the order of the page; that of the balancer follows its cluster's."""
 

@@ -37,3 +37,13 @@ def test_an_endpoint_that_was_removed_is_not_in_it() -> None:
     cluster = Cluster()
     cluster.balancer.remove_endpoint(B, cluster.now_s)
     assert set(cluster.balancer.connection_cost().scale) == {A}
+
+
+def test_connections_are_counted_by_age() -> None:
+    cluster = Cluster()
+    cluster.open(A, 3)
+    cluster.seconds(4)
+    cluster.open(A, 2)
+    by_age = cluster.balancer.connections_by_age()
+    assert {endpoint_id: counts.sum() for endpoint_id, counts in by_age.items()} == {A: 5.0, B: 0.0}
+    assert by_age[A][0] == 2.0

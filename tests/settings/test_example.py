@@ -13,6 +13,7 @@ WITHOUT_DEFAULT = [
     'clusters.chat.dns = { name = "localhost", port = 80 }',
     'clusters.chat.scrape.metrics.cpu = "rate(process_cpu_seconds_total) / 4"',
     'clusters.chat.listeners.public.listen = ":8080"',
+    'clusters.chat.shadow.servers = { s1 = "10.0.0.1:80", "bck/s2" = "10.0.0.2:80" }',
 ]
 """The least that makes every table of the example exist."""
 
@@ -23,6 +24,10 @@ SAID_TO_DIFFER = {
     "clusters.chat.endpoints",
     "clusters.chat.scrape.port",
     "clusters.chat.listeners.public.connections_max",
+    "clusters.chat.shadow.source",
+    "clusters.chat.shadow.path",
+    "clusters.chat.shadow.format",
+    "clusters.chat.shadow.delay_s",
 }
 """Settings whose comment says that the example does not show the default."""
 

@@ -10,6 +10,7 @@ import structlog
 from forestay.assembly.blobs import WriteBehindBlobs
 from forestay.assembly.listening import listener_specs
 from forestay.assembly.relay import ClusterRelay
+from forestay.assembly.shadow import Shadowing, without_effects
 from forestay.assembly.supervision import Supervisor
 from forestay.control.clock import SYSTEM_CLOCK
 from forestay.control.connections import AccessLog
@@ -42,6 +43,7 @@ class RunningCluster:
         registry: Registry,
         blobs: WriteBehindBlobs,
         relay: ClusterRelay,
+        shadowing: Shadowing | None,
     ) -> None:
         """Use `build`."""
         self.loop = loop
@@ -49,6 +51,7 @@ class RunningCluster:
         self._registry = registry
         self._blobs = blobs
         self._relay = relay
+        self._shadowing = shadowing
         self._supervisor = Supervisor()
         self._checker: HealthChecker | None = None
         self._scraper: Scraper | None = None
@@ -67,14 +70,28 @@ class RunningCluster:
         runtime_dir: Path,
         seed: int,
         access_log: AccessLog | None,
+        shadow: bool = False,
     ) -> "RunningCluster":
-        """Read what the registry remembers and put the parts together; nothing is served yet."""
+        """Read what the registry remembers and put the parts together; nothing is served yet.
+
+        Args:
+            name: of the cluster.
+            settings: its own.
+            store: of the registry.
+            runtime_dir: of the relay.
+            seed: of its random choices.
+            access_log: where its connections are logged.
+            shadow: observe a live balancer instead: no listener, no health check that nobody asked for.
+        """
+        shadowing = Shadowing(name, settings.shadow, seed) if shadow else None
+        settings = without_effects(settings) if shadow else settings
+        clock = shadowing.clock if shadowing else SYSTEM_CLOCK
         registry = Registry(store, name)
         await registry.start()
         blobs = WriteBehindBlobs(registry)
         await blobs.preload(balancer_key(name), operator_key(name))
         relay = ClusterRelay(name, listener_specs(name, settings), runtime_dir)
-        balancer, _ = restore_balancer(blobs, name, settings.balancer, seed, SYSTEM_CLOCK.now_s())
+        balancer, _ = restore_balancer(blobs, name, settings.balancer, seed, clock.now_s())
         loop = ClusterLoop(
             name,
             balancer,
@@ -83,15 +100,19 @@ class RunningCluster:
             blobs=blobs,
             reservation_s=settings.balancer.reservation_s,
             access_log=access_log,
+            shadow=shadowing.shadow if shadowing else None,
+            clock=clock,
         )
         loop.endpoints.replace("config", endpoints_of(settings), loop.clock.now_s())
-        return cls(settings, loop, registry, blobs, relay)
+        return cls(settings, loop, registry, blobs, relay, shadowing)
 
     async def start(self) -> None:
         """Adopt what a previous life left, then serve."""
         await self.loop.start()
         self._supervisor.start("loop", self.loop.run)
         self._supervisor.start("blobs", self._blobs.run)
+        if self._shadowing is not None:
+            self._shadowing.start(self._supervisor)
         await self._replace_health(self._settings.health)
         await self._replace_scrape(self._settings.scrape)
         await self._replace_dns(self._settings.dns)
@@ -127,6 +148,10 @@ class RunningCluster:
         Raises:
             InvalidInput: a new listener's address is taken; nothing has changed.
         """
+        needs_restart = []
+        if self._shadowing is not None:
+            needs_restart += ["shadow"] if settings.shadow != self._settings.shadow else []
+            settings = without_effects(settings)
         old = self._settings
         await self._relay.reconfigure(listener_specs(self.loop.name, settings))
         self._settings = settings
@@ -138,7 +163,9 @@ class RunningCluster:
         if settings.dns != old.dns:
             await self._replace_dns(settings.dns)
         self.loop.balancer.configure(settings.balancer)
-        return ["balancer.reservation_s"] if settings.balancer.reservation_s != old.balancer.reservation_s else []
+        if settings.balancer.reservation_s != old.balancer.reservation_s:
+            needs_restart.append("balancer.reservation_s")
+        return needs_restart
 
     async def upgrade(self) -> None:
         """Replace the relay's workers by successors that run the code of now."""

@@ -153,6 +153,7 @@ class ControlProcess:
             runtime_dir=settings.process.runtime_dir,
             seed=settings.process.seed,
             access_log=self._access_log,
+            shadow=settings.process.shadow,
         )
         try:
             await cluster.start()

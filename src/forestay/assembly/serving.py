@@ -142,7 +142,7 @@ class _Signals:
 
 
 async def _open_store(settings: Settings) -> Store:
-    if settings.registry.store == "memory":
+    if settings.registry.store == "memory" or settings.process.shadow:  # a shadow leaves no trace
         return MemoryStore()
     path = settings.registry_path
     make_writable(path.parent, "registry.path" if settings.registry.path else "process.state_dir")

@@ -28,7 +28,7 @@ from forestay.model.event import Event
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.load import LoadReport
 from forestay.model.outlook import Outlook
-from forestay.model.plan import BoolArray, Forecast, IntArray, Plan, Verdict
+from forestay.model.plan import BoolArray, FloatArray, Forecast, IntArray, Plan, Verdict
 from forestay.placement.admission import ClientRates, Queue, Waiting
 from forestay.placement.weights import weigh
 
@@ -326,6 +326,11 @@ class Balancer:
         cost, slots = self._forecaster.cost, self._roster.slot
         scale = {endpoint_id: float(cost.scale[slot]) for endpoint_id, slot in slots.items()}
         return ConnectionCost(cost.at_age(AGE_MID_S), cost.per_accept, scale)
+
+    def connections_by_age(self) -> dict[str, FloatArray]:
+        """Open connections of each endpoint by age bucket, as of the last tick plus later opens and closes."""
+        counts = self._forecaster.population.counts
+        return {endpoint_id: counts[:, slot] for endpoint_id, slot in self._roster.slot.items()}
 
     @property
     def endpoints(self) -> KeysView[str]:

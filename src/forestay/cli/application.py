@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from forestay.cli import agent, config, demo, drain, event, explain, serve, simulate, status
+from forestay.cli import agent, config, demo, drain, event, explain, serve, shadow, simulate, status
 from forestay.cli.failure import CommandFailed, ExitCode
 from forestay.model.errors import ForestayError, InvalidInput
 
@@ -70,6 +70,7 @@ app.command()(serve.serve)
 app.command()(agent.agent)
 app.command()(status.status)
 app.command()(explain.explain)
+app.command()(shadow.shadow)
 app.command()(drain.drain)
 app.command()(drain.undrain)
 app.add_typer(event.app, name="event")

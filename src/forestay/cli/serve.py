@@ -30,6 +30,9 @@ Assignment = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any setting by its TOML key. Repeatable."),
 ]
+Shadow = Annotated[
+    bool, typer.Option("--shadow", help="Observe a live balancer and touch nothing; see `forestay shadow`.")
+]
 
 CLUSTER = "default"
 """Name of the cluster that --listen and --to describe."""
@@ -40,6 +43,7 @@ def serve(
     listen: Listen = None,
     to: To = None,
     assignment: Assignment = None,
+    shadow: Shadow = False,
 ) -> None:
     """Accept connections and place each on the server where it will fit.
 
@@ -48,6 +52,8 @@ def serve(
     Two servers, no file: [bold]forestay serve --listen :8080 --to 10.0.0.1:80 --to 10.0.0.2:80[/bold]
 
     One value changed: [bold]forestay serve -f forestay.toml --set clusters.chat.balancer.threshold=0.6[/bold]
+
+    What it would have done, beside a live balancer: [bold]forestay serve -f forestay.toml --shadow[/bold]
 
     Only the API, for clients that ask where to connect: [bold]forestay serve --to 10.0.0.1:80[/bold]
 
@@ -59,6 +65,8 @@ def serve(
     and leaves the workers running for the next `forestay serve` to adopt.
     """
     flags = flag_values(listen or [], to or [], assignment or [])
+    if shadow:
+        flags.setdefault("process", {})["shadow"] = True
     file = config_file(config, listen, to)
 
     def load() -> Configuration:

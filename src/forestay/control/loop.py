@@ -26,6 +26,7 @@ from forestay.control.recovery import (
     operator_key,
 )
 from forestay.control.schedule import Schedule
+from forestay.control.shadow.shadow import Shadow
 from forestay.model.connection import Connection
 from forestay.model.errors import InvalidInput
 from forestay.model.load import LoadReport
@@ -57,6 +58,7 @@ class ClusterLoop:
         counts: what happened.
         reports: last usable report by endpoint id.
         plan: of the last tick that worked; None before the first.
+        shadow: where nothing is placed and somebody else's placements are judged; None: the usual.
         on_failed: called with the id of an endpoint that did not accept a connection, e.g. `HealthChecker.suspect`.
     """
 
@@ -71,6 +73,7 @@ class ClusterLoop:
         snapshot_every_s: float = 30.0,
         reservation_s: float = 10.0,
         access_log: AccessLog | None = None,
+        shadow: Shadow | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
@@ -101,7 +104,11 @@ class ClusterLoop:
         self.endpoints.subscribe(self._forget_reports)
         self.plan: Plan | None = None
         self.on_failed: list[Callable[[str], None]] = []
+        self.shadow = shadow
         self._planes = list(planes)
+        if shadow is not None:
+            shadow.attach(self)
+            self._planes.append(shadow)
         self._blobs = blobs
         self._snapshot_every_s = snapshot_every_s
         self._snapshot_due_s = clock.now_s() + snapshot_every_s
@@ -134,6 +141,17 @@ class ClusterLoop:
         self.connections.resynced(owner, live)
 
     def report(self, report: LoadReport) -> bool:
+        """Take one load report, in a shadow that lives behind when its moment has come; see `take_report`."""
+        if self.shadow is not None and self.shadow.intake.hold(report):
+            return True
+        return self.take_report(report)
+
+    @property
+    def reports_now_s(self) -> float:
+        """This moment on the clock that dates load reports: that of the world outside."""
+        return self.clock.now_s() + (self.shadow.rule.delay_s if self.shadow is not None else 0.0)
+
+    def take_report(self, report: LoadReport) -> bool:
         """Take one load report; an unusable one is counted and dropped.
 
         Returns:

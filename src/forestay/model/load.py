@@ -32,3 +32,10 @@ class LoadReport:
     request_bytes: float | None = None
     processing_s: float | None = None
     open_connections: int | None = None
+
+    @property
+    def stated_load(self) -> float | None:
+        """`load`, else the larger of `cpu` and `network`; None: neither is known."""
+        if self.load is not None:
+            return self.load
+        return max((part for part in (self.cpu, self.network) if part is not None), default=None)

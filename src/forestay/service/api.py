@@ -10,7 +10,7 @@ from forestay.service import problems
 from forestay.service.exposition import Metrics
 from forestay.service.protection import BodyBound, ResponsesCounted, TokenRequired, require_token_beyond_loopback
 from forestay.service.routes import clusters as clusters_routes
-from forestay.service.routes import connections, events, health, placements, reports
+from forestay.service.routes import connections, events, health, placements, reports, shadow
 
 DESCRIPTION = """
 Shows a running forestay and takes orders. Errors are problem documents (RFC 9457) that name the field and the remedy.
@@ -44,7 +44,7 @@ def create_app(
     app.add_middleware(BodyBound)
     app.add_middleware(TokenRequired, token=token)
     app.add_middleware(ResponsesCounted, responses=metrics.responses)  # the outermost sees refusals, too
-    for topic in (health, clusters_routes, connections, placements, events, reports):
+    for topic in (health, clusters_routes, connections, placements, events, reports, shadow):
         app.include_router(topic.router)
 
     @app.get("/metrics", tags=["metrics"], summary="Metrics for Prometheus", response_class=Response)

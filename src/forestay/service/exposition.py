@@ -18,8 +18,10 @@ from prometheus_client.registry import Collector
 
 from forestay.control.counts import Histogram
 from forestay.control.loop import ClusterLoop
+from forestay.control.shadow.shadow import Shadow
 from forestay.registries.registry import RegistryHealth
 from forestay.service.metrics import METRICS
+from forestay.service.shadow_views import CAVEATS, caveats
 from forestay.service.views import HORIZONS_S, QUANTILE, reported_load
 
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -117,6 +119,8 @@ class _StateCollector(Collector):
         for cluster in self._clusters.values():
             _fill_cluster(families, cluster)
             _fill_endpoints(families, cluster)
+            if cluster.shadow is not None:
+                _fill_shadow(families, cluster.name, cluster.shadow)
         for name, surroundings in self._surroundings().items():
             _fill_surroundings(families, name, surroundings)
         for status, count in self._responses.items():
@@ -213,6 +217,32 @@ def _fill_endpoints(families: _Families, cluster: ClusterLoop) -> None:
             for endpoint_id, load in forecast.items():
                 if endpoint_id in cluster.endpoints:
                     families.add(metric, load, name, endpoint_id, horizon)
+
+
+def _fill_shadow(families: _Families, name: str, shadow: Shadow) -> None:
+    for outcome, count in shadow.intake.outcomes.items():
+        families.add("forestay_shadow_sightings_total", count, name, outcome)
+    for verdict, count in shadow.verdicts.items():
+        families.add("forestay_shadow_choices_total", count, name, verdict)
+    for source, lines in shadow.sources.items():
+        for outcome, count in lines.items():
+            families.add("forestay_background_total", count, name, source, outcome)
+    for world, measures in (("as_is", shadow.as_is), ("would_be", shadow.would_be)):
+        families.add("forestay_shadow_server_seconds_total", measures.over_busy_s, name, world, "0.7")
+        families.add("forestay_shadow_server_seconds_total", measures.over_full_s, name, world, "1")
+        if measures.max_over_mean is not None:
+            families.add("forestay_shadow_max_over_mean_ratio", measures.max_over_mean, name, world)
+        if measures.delay is not None:
+            families.add("forestay_shadow_delay_ratio", measures.delay, name, world)
+    for endpoint_id, (_, would_be) in shadow.loads.items():
+        families.add("forestay_shadow_would_be_load_ratio", would_be, name, endpoint_id)
+    for score in shadow.skill.scores():
+        horizon = f"{score.horizon_s:g}"
+        families.add("forestay_shadow_skill_ratio", score.ratio, name, horizon)
+        families.add("forestay_shadow_quantile_coverage_ratio", score.covered, name, horizon)
+    found = caveats(shadow)
+    for caveat in CAVEATS:
+        families.add("forestay_shadow_caveat", caveat in found, name, caveat)
 
 
 def _fill_surroundings(families: _Families, name: str, surroundings: Surroundings) -> None:

@@ -23,12 +23,8 @@ QUANTILE = 0.9
 
 
 def reported_load(report: LoadReport | None) -> float | None:
-    """The load that a report states: its own word, else the larger of CPU and network; None: neither is known."""
-    if report is None:
-        return None
-    if report.load is not None:
-        return report.load
-    return max((part for part in (report.cpu, report.network) if part is not None), default=None)
+    """The load that a report states; None: there is none, or it does not say."""
+    return None if report is None else report.stated_load
 
 
 def view_cluster(cluster: ClusterLoop) -> ClusterView:

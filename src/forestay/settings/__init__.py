@@ -19,6 +19,7 @@ from forestay.settings.models import (
     ScrapeSettings,
     ServiceSettings,
     Settings,
+    ShadowSettings,
 )
 from forestay.settings.problems import SettingsError
 
@@ -36,6 +37,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "SettingsError",
+    "ShadowSettings",
     "find_file",
     "load_agent_settings",
     "load_configuration",

@@ -24,6 +24,8 @@ from pydantic_core import PydanticCustomError
 from forestay.balancer import BalancerSettings
 from forestay.settings.addresses import EndpointAddress, HostPort, ListenAddress, parse_host_port
 from forestay.settings.directories import runtime_directory, state_directory
+from forestay.telemetry.access_logs import nginx
+from forestay.telemetry.access_logs.line import ServerNames
 from forestay.telemetry.exposition import Meter
 
 SOCKET_PATH_BYTES_MAX = 107
@@ -90,6 +92,9 @@ class ProcessSettings(Section):
     RuntimeDirectory, else /run/forestay for root, else $XDG_RUNTIME_DIR/forestay. One forestay each."""
     seed: Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, lt=1 << 63)] = 0
     """Seed of every random choice."""
+    shadow: bool = False
+    """Observe a live balancer and touch nothing: no listener is opened, nothing is placed, [clusters.NAME.shadow] says
+    where placements are learned from. The same as `serve --shadow`."""
 
 
 class LogSettings(Section):
@@ -213,6 +218,46 @@ class ListenerSettings(Section):
     """On upgrade or a change of the listener: how long those of the old workers may go on beside the new ones."""
 
 
+class ShadowSettings(Section):
+    """How to observe a live balancer, with `serve --shadow`; without, this table means nothing."""
+
+    source: Literal["api", "agents", "log"] = "api"
+    """Where placements are learned from: what is posted to the API, the lists of sockets in agents' reports, or an
+    access log. What is posted counts in any case."""
+    path: Path | None = None
+    """The access log; followed through rotation."""
+    format: Literal["haproxy", "nginx", "envoy", "json"] = "json"
+    """Whose log: HAProxy with option tcplog or httplog, nginx, Envoy's default or JSON, or JSON lines of our own."""
+    log_format: str = ""
+    """The log_format of nginx's configuration, without the quotes around its parts; default: the one in the guide."""
+    servers: dict[str, EndpointAddress] = Field(default_factory=dict)
+    """Address by name, for logs that name servers ("srv1" or "backend/srv1")."""
+    delay_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+    """How far the shadow lives behind: connections that are logged when they end are seen in time if they are shorter.
+    Default: 60 for the logs of HAProxy, nginx and Envoy, else 0."""
+    warm_up_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
+    """Time to learn from the first load report on; nothing is judged in it."""
+
+    @model_validator(mode="after")
+    def _log_has_a_path(self) -> "ShadowSettings":
+        if (self.source == "log") != (self.path is not None):
+            raise PydanticCustomError("at_key", 'goes with source = "log": give both or neither', {"key": "path"})
+        return self
+
+    @field_validator("log_format")
+    @classmethod
+    def _can_be_read_back(cls, log_format: str) -> str:
+        nginx.parser(ServerNames({}), log_format)
+        return log_format
+
+    @property
+    def delay_in_force_s(self) -> float:
+        """`delay_s`, or its default."""
+        if self.delay_s is not None:
+            return self.delay_s
+        return 60.0 if self.source == "log" and self.format != "json" else 0.0
+
+
 def _known_balancer_fields(value: object) -> object:
     if isinstance(value, Mapping):
         known = {field.name for field in fields(BalancerSettings)}
@@ -241,6 +286,8 @@ class ClusterSettings(Section):
     """Load reports by pull."""
     listeners: dict[Name, ListenerSettings] = Field(default_factory=dict)
     """Where clients connect. None is legal: clients ask the API for a server and connect themselves."""
+    shadow: ShadowSettings = ShadowSettings()
+    """What `serve --shadow` observes."""
 
     @field_validator("endpoints", mode="before")
     @classmethod

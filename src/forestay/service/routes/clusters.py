@@ -6,7 +6,15 @@ from forestay.control.address import join_address, split_address
 from forestay.model.endpoint import Endpoint
 from forestay.model.errors import InvalidInput
 from forestay.service.problems import Problem
-from forestay.service.routes.lookup import INVALID, NOT_FOUND, ClusterDependency, ClustersDependency, EndpointId
+from forestay.service.routes.lookup import (
+    INVALID,
+    NOT_FOUND,
+    SHADOW,
+    ActingClusterDependency,
+    ClusterDependency,
+    ClustersDependency,
+    EndpointId,
+)
 from forestay.service.schemas import ClusterList, EndpointList, EndpointRequest, EndpointView, PlanView
 from forestay.service.views import view_cluster, view_endpoints, view_plan
 
@@ -52,14 +60,14 @@ async def remove_endpoint(cluster: ClusterDependency, endpoint_id: EndpointId) -
     cluster.endpoints.remove(endpoint_id, cluster.clock.now_s())
 
 
-@router.post("/{cluster}/endpoints/{endpoint_id}/drain", summary="Put nothing new on an endpoint")
-async def drain_endpoint(cluster: ClusterDependency, endpoint_id: EndpointId) -> EndpointView:
+@router.post("/{cluster}/endpoints/{endpoint_id}/drain", summary="Put nothing new on an endpoint", responses=SHADOW)
+async def drain_endpoint(cluster: ActingClusterDependency, endpoint_id: EndpointId) -> EndpointView:
     """From the next tick on the endpoint gets no newcomers. Its connections stay. Repeating it is safe."""
     return view_endpoints(cluster, [cluster.endpoints.drain(endpoint_id, cluster.clock.now_s())])[0]
 
 
-@router.post("/{cluster}/endpoints/{endpoint_id}/undrain", summary="Take newcomers again")
-async def undrain_endpoint(cluster: ClusterDependency, endpoint_id: EndpointId) -> EndpointView:
+@router.post("/{cluster}/endpoints/{endpoint_id}/undrain", summary="Take newcomers again", responses=SHADOW)
+async def undrain_endpoint(cluster: ActingClusterDependency, endpoint_id: EndpointId) -> EndpointView:
     """End a drain. Repeating it is safe."""
     return view_endpoints(cluster, [cluster.endpoints.undrain(endpoint_id, cluster.clock.now_s())])[0]
 

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 from forestay.control.loop import ClusterLoop
 from forestay.control.placements import Placement, PlacementRequest
 from forestay.service.problems import Problem, ProblemDocument
-from forestay.service.routes.lookup import INVALID, NOT_FOUND, ClusterDependency, ConnectionId
+from forestay.service.routes.lookup import INVALID, NOT_FOUND, SHADOW, ActingClusterDependency, ConnectionId
 from forestay.service.schemas import ConfirmationRequest, ConnectionView, PlacementRequestBody, PlacementView
 from forestay.service.views import view_connection
 
-router = APIRouter(prefix="/v1/clusters/{cluster}/placements", tags=["placements"], responses=NOT_FOUND)
+router = APIRouter(prefix="/v1/clusters/{cluster}/placements", tags=["placements"], responses={**NOT_FOUND, **SHADOW})
 
 
 @router.post(
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/clusters/{cluster}/placements", tags=["placements
     },
 )
 async def ask(
-    cluster: ClusterDependency, body: PlacementRequestBody, request: Request, response: Response
+    cluster: ActingClusterDependency, body: PlacementRequestBody, request: Request, response: Response
 ) -> PlacementView:
     """The endpoint where this connection will fit for as long as it stays.
 
@@ -63,7 +63,7 @@ async def ask(
 
 
 @router.get("/{connection_id}", summary="Where a placement stands")
-async def get_placement(cluster: ClusterDependency, connection_id: ConnectionId) -> PlacementView:
+async def get_placement(cluster: ActingClusterDependency, connection_id: ConnectionId) -> PlacementView:
     """Its state. 404: never asked for, refused, expired or closed."""
     placement = cluster.placements.find(connection_id)
     if placement is None:
@@ -73,7 +73,7 @@ async def get_placement(cluster: ClusterDependency, connection_id: ConnectionId)
 
 @router.put("/{connection_id}", summary="Confirm: the client is connected", responses=INVALID)
 async def confirm(
-    cluster: ClusterDependency, connection_id: ConnectionId, body: ConfirmationRequest | None = None
+    cluster: ActingClusterDependency, connection_id: ConnectionId, body: ConfirmationRequest | None = None
 ) -> ConnectionView:
     """Register the connection. Repeating it is safe; naming another endpoint says that the connection moved there."""
     body = body or ConfirmationRequest()
@@ -83,7 +83,7 @@ async def confirm(
 
 @router.delete("/{connection_id}", status_code=204, summary="End a placement", responses=INVALID)
 async def close(
-    cluster: ClusterDependency,
+    cluster: ActingClusterDependency,
     connection_id: ConnectionId,
     failed: Annotated[
         bool, Query(description="The endpoint did not accept the connection: hold it against it")

@@ -1,0 +1,1 @@
+"""What the access logs of other balancers say about where connections went, one module a format."""
