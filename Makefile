@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-relay bench-faults bench-pickers bench-placement bench-registry docs clean
+.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-engine bench-relay bench-faults bench-pickers bench-placement bench-registry docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -49,6 +49,9 @@ bench: bench-core bench-pickers bench-registry bench-relay bench-faults  ## ever
 
 bench-core: $(STAMP)  ## place and tick
 	$(BIN)/python -m benchmarks.core
+
+bench-engine: $(STAMP)  ## what a run of the simulator costs
+	$(BIN)/python -m benchmarks.engine
 
 bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
 	@sh benchmarks/install_peers.sh $(BIN)/python

@@ -24,6 +24,7 @@ from forestay.cli.failure import ExitCode
 from forestay.service.api import create_app
 from forestay.service.metrics import METRICS
 from forestay.settings import models
+from forestay.simulation import scenario
 from tests.docs.pages import ROOT, text_of
 
 SOURCES = sorted((ROOT / "src/forestay").rglob("*.py"))
@@ -31,6 +32,11 @@ SOURCES = sorted((ROOT / "src/forestay").rglob("*.py"))
 SECTIONS = [
     model for _, model in inspect.getmembers(models, inspect.isclass)
     if issubclass(model, models.Section) and model not in (models.Section, models.Settings)
+]  # fmt: skip
+
+SCENARIO_SECTIONS = [
+    model for _, model in inspect.getmembers(scenario, inspect.isclass)
+    if issubclass(model, scenario.Section) and model not in (scenario.Section, scenario.Scenario)
 ]  # fmt: skip
 
 
@@ -43,6 +49,12 @@ def test_every_setting_has_its_row(model: type[BaseModel]) -> None:
 def test_every_setting_of_a_balancer_has_its_row() -> None:
     page = text_of("reference/settings.md")
     assert [field.name for field in fields(BalancerSettings) if f"\n| `{field.name}` |" not in page] == []
+
+
+@pytest.mark.parametrize("model", SCENARIO_SECTIONS, ids=lambda model: model.__name__)
+def test_every_field_of_a_scenario_has_its_row(model: type[BaseModel]) -> None:
+    page = text_of("simulation.md")
+    assert [name for name in model.model_fields if f"\n| `{name}` |" not in page] == []
 
 
 def test_every_metric_is_on_the_operating_page() -> None:

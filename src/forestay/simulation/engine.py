@@ -110,7 +110,8 @@ class _Run:
         self.since = [0] * servers  # step at which each was born
         self.noticed = [True] * servers  # whether the policy knows its state
         self.memory: list[list[float]] = []  # by second
-        self.storms: list[int] = []  # steps of deaths and returns
+        self.losses: list[int] = []  # steps at which servers died or drained
+        self.returns: list[int] = []  # and came
         # what is counted
         self.placed = array("q")
         self.accepts = [0] * ((world.steps // STEPS_PER_S + 1) * servers)
@@ -306,6 +307,7 @@ class _Run:
                 self.policy.set_health(endpoint_id, False, now_s)
         elif alive[server] and sum(alive) > 1:
             if change.kind == "drain":
+                self.losses.append(self.step)
                 self.policy.drain_endpoint(endpoint_id, now_s)
                 for connection in self.servers.on_server(server):
                     self._schedule(self._return_s(connection, change, now_s), connection, LEAVE)
@@ -326,7 +328,8 @@ class _Run:
             self._schedule(self._return_s(connection, change, now_s), self._again(connection, now_s), ASK)
         if change.kind == "stop":
             self.policy.remove_endpoint(endpoint_id, now_s)
-        self.storms.append(self.step)
+        else:
+            self.losses.append(self.step)
 
     def _revive(self, server: int, change: Change, now_s: float) -> None:
         """A server comes, empty: for the first time, from a restart, or as it was deployed anew."""
@@ -338,7 +341,7 @@ class _Run:
         else:
             self._add(endpoint_id, now_s)
         self.noticed[server] = True
-        self.storms.append(self.step)
+        self.returns.append(self.step)
 
     def _return_s(self, connection: int, change: Change, now_s: float) -> float:
         """When a client that is thrown off comes back."""
@@ -408,8 +411,8 @@ class _Run:
             max_over_mean=loads.max_over_mean,
             over_70_s=loads.over_70_s,
             over_100_s=loads.over_100_s,
-            storm_share=measures.storm_share(world, accepts, self.storms),
-            storm_over_100_s=measures.storm_over_s(servers, self.storms),
+            storm_share=measures.storm_share(world, accepts, self.losses),
+            storm_over_100_s=measures.storm_over_s(servers, self.losses + self.returns),
             wait_mean_s=sum(self.waits_s) / max(placed, 1),
             wait_p99_s=measures.wait_p99_s(self.waits_s, placed),
             connections=placed,
@@ -418,6 +421,7 @@ class _Run:
             place_us=float(np.median(self.place_ns)) / 1e3 if self.place_ns else math.nan,
             tick_ms=self.tick_ns / max(self.ticks, 1) / 1e6,
             digest=hashlib.blake2b(self.placed.tobytes(), digest_size=16).hexdigest(),
+            return_share=measures.storm_share(world, accepts, self.returns),
             local_share=self.local / placed if self.zone_of and placed else math.nan,
             memory_max=float(np.max(self.memory)) if self.memory else math.nan,
             series=measures.series(servers) if keep_series else None,

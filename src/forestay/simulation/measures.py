@@ -15,7 +15,7 @@ UTILISATION_MAX = 0.98
 """Delay is capped there: 50 times that of an idle server, backlogs included."""
 
 STORM_S = 10
-"""Seconds after a server's death or return whose accepts count as the storm's."""
+"""Seconds after a server died or came whose accepts count as the storm's."""
 
 STORM_LOAD_S = 60
 """Seconds after a server's death or return whose overload counts as the storm's."""
@@ -76,12 +76,12 @@ def cold_start(world: World, servers: Servers, counts: FloatArray) -> Cold:
 
 
 def storm_share(world: World, accepts: IntArray, moments: Sequence[int]) -> float:
-    """See `Outcome.storm_share`; the highest of all storms.
+    """See `Outcome.storm_share`; the highest of all moments.
 
     Args:
         world: of the run.
         accepts: connections accepted in each second, shape (seconds, servers).
-        moments: steps at which servers died or returned.
+        moments: steps at which servers died, or came.
     """
     shares = []
     for moment in moments:

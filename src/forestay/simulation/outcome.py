@@ -50,9 +50,9 @@ class Outcome:
         max_over_mean: mean over seconds of the highest utilisation over the cluster's.
         over_70_s: server-seconds over 70 %.
         over_100_s: server-seconds over 100 %.
-        storm_share: most accepts a second on one server within the ten seconds after a server's death or return, over
-            its fair share (by capacity) of the accepts of the busiest of these seconds; the worst of all deaths and
-            returns; nan where nothing dies.
+        storm_share: most accepts a second on one server within the ten seconds after a server died or drained, over
+            its fair share (by capacity) of the accepts of the busiest of these seconds; the worst of all such
+            moments; nan where nothing dies.
         storm_over_100_s: server-seconds over 100 % in the minute after each death or return.
         wait_mean_s: mean wait in the queue of those admitted.
         wait_p99_s: 99th percentile of it.
@@ -62,6 +62,7 @@ class Outcome:
         place_us: median of one `place`, microseconds.
         tick_ms: mean of one `tick` with its reports, milliseconds.
         digest: of every placement in order; the same seed gives the same digest.
+        return_share: as storm_share, after a server came, new or again.
         local_share: part of the connections placed in their client's zone; nan where there are no zones.
         memory_max: most memory in use on one server, as a part of its own; nan where memory is no matter.
         series: None unless asked for.
@@ -87,6 +88,7 @@ class Outcome:
     place_us: float
     tick_ms: float
     digest: str
+    return_share: float = math.nan
     local_share: float = math.nan
     memory_max: float = math.nan
     series: Series | None = None

@@ -295,33 +295,33 @@ class Scenario(Section):
     minutes: Annotated[Number, Field(gt=0, le=1440)] = 20.0
     """Length of a run."""
     fleet: Fleet = Fleet()
-    """See there; likewise the others."""
+    """How many servers, and what they are like."""
     traffic: Traffic = Traffic()
-    """See there."""
+    """Who connects."""
     classes: tuple[Class, ...] = ()
-    """See there."""
+    """Kinds of connections; none: all are alike but for chance."""
     tokens: Tokens | None = None
-    """See there; None: lognormal lives."""
+    """Lives of LLM requests; none: lognormal lives."""
     bursts: Bursts = Bursts()
-    """See there."""
+    """Uneven arrivals."""
     hot: Hot = Hot()
-    """See there."""
+    """Connections whose cost jumps for a while."""
     background: tuple[Background, ...] = ()
-    """See there."""
+    """Work that is not of connections."""
     surges: tuple[Surge, ...] = ()
-    """See there."""
+    """Times of many arrivals."""
     cycle: Cycle = Cycle()
-    """See there."""
+    """Time of day."""
     reports: Reports = Reports()
-    """See there."""
+    """How late, how exact and how often the policy hears of load."""
     faults: tuple[Fault, ...] = ()
-    """See there."""
+    """What befalls servers."""
     memory: Memory = Memory()
-    """See there."""
+    """Memory that connections occupy."""
     replay: Replay = Replay()
-    """See there."""
+    """Recorded arrivals."""
     candidate: Candidate = Candidate()
-    """See there."""
+    """Settings of the balancer under test."""
 
     @classmethod
     def parse(cls, text: str, name: str, source: str = "") -> "Scenario":
