@@ -34,7 +34,7 @@ from forestay.simulation.progress import ProgressBar
 from forestay.simulation.report import About, Report
 from forestay.simulation.report_table import show, summary
 from forestay.simulation.scenario import Scenario
-from forestay.simulation.study import Study, shortened, whole
+from forestay.simulation.study import PILOT, Study, shortened, whole
 from forestay.simulation.verdicts import Verdict
 
 RESULTS = Path(__file__).parent / "results"
@@ -49,7 +49,7 @@ def main() -> int:
     seeds = whole(options.seeds, options.random)
     if options.scenarios:
         seeds = dict.fromkeys(map(Scenario.named, options.scenarios), options.seeds)
-    study = Study(shortened(seeds, options.minutes))
+    study = Study(shortened(seeds, options.minutes), pilot=PILOT)
     cache = None if options.no_cache else Cache(cache_directory(os.environ) / "simulations")
     try:
         with ProgressBar(out) as bar:

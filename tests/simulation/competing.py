@@ -2,7 +2,6 @@
 
 from forestay.simulation.contenders import Contender, Role
 from forestay.simulation.policy import Policy
-from forestay.simulation.scenario import Scenario
 from forestay.simulation.servers import Servers
 from forestay.simulation.world import World
 from tests.simulation.policies import InTurn
@@ -36,7 +35,7 @@ MADE: dict[str, tuple[Role, type[InTurn]]] = {
 def find(name: str) -> Contender:
     role, kind = MADE[name]
 
-    def make(scenario: Scenario, seed: int) -> Policy:
+    def make(world: World, seed: int) -> Policy:
         return kind()
 
     return Contender(name, role, make, ())

@@ -97,6 +97,14 @@ def test_the_best_of_forestay_and_its_peers_is_marked_not_the_limit() -> None:
     assert "2.050" not in marked
 
 
+def test_what_was_told_is_shown_piece_by_piece() -> None:
+    outcomes = [outcome(policy, delay) for policy, delay in (("forestay", 2.2), ("told_cost", 2.0), ("limit", 1.1))]
+    found = standings(outcomes, {**ROLES, "told_cost": "told"})
+    text = printed(Report(ABOUT, {"steady": Scenario(name="steady")}, found, (), outcomes))
+    assert re.search(r"scenario +cost +limit", text)
+    assert re.search(r"steady +10\.0 +100\.0", text)
+
+
 def test_the_summary_is_one_line_and_names_what_falls_short() -> None:
     line = summary(report("steady").verdicts)
     assert "\n" not in line

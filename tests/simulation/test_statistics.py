@@ -91,6 +91,14 @@ def test_the_mean_of_a_measure_leaves_out_seeds_to_which_it_does_not_apply() -> 
     assert math.isnan(standing([outcome("forestay", 2.0)]).means["forestay"]["storm_share"])
 
 
+def test_a_loss_is_what_forestay_could_save_if_it_were_told() -> None:
+    outcomes = [*runs("forestay", [2.2, 4.4]), *runs("told_background", [2.0, 4.0]), *runs("limit", [1.1, 2.2])]
+    (found,) = standings(outcomes, {**ROLES, "told_background": "told"})
+    assert found.losses["told_background"].value == pytest.approx(1.1)
+    assert found.above_limit is not None
+    assert found.above_limit.value == pytest.approx(2.0)
+
+
 def test_policies_are_compared_seed_by_seed() -> None:
     """Delays that differ widely between seeds say nothing about a ratio that is the same for every seed."""
     found = standing(list(runs("random", [1.0, 10.0, 30.0])), list(runs("forestay", [0.9, 9.0, 27.0])))

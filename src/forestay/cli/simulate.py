@@ -106,7 +106,7 @@ def simulate(
 
     from forestay.simulation.cache import Cache
     from forestay.simulation.contenders import ABLATED, STANDARD
-    from forestay.simulation.study import Study, shortened, whole
+    from forestay.simulation.study import PILOT, Study, shortened, whole
 
     console = Console(highlight=False)
     if list_all:
@@ -120,7 +120,7 @@ def simulate(
         chosen = dict.fromkeys(worlds, seeds or (QUICK_SEEDS if quick else SEEDS))
         length = minutes or (QUICK_MINUTES if quick else MINUTES)
     named = tuple(name.strip() for name in policies.split(",")) if policies else ABLATED if ablate else STANDARD
-    study = Study(shortened(chosen, length), named)
+    study = Study(shortened(chosen, length), named, PILOT if everything else None)
     cache = None if no_cache else Cache(cache_directory(os.environ) / "simulations")
     _run(study, console, cache, jobs or len(os.sched_getaffinity(0)), ablate, json_path, html_path)
 
@@ -158,9 +158,8 @@ def _run(
             report = study.run(_about(study), cache, jobs, bar)
             timed = study.run_timed(report.standings, cache, jobs, bar) if html_path else {}
     except KeyboardInterrupt:
-        done = bar.latest.done if bar.latest else 0
         kept = f"kept in {cache.directory}: the same command goes on from there" if cache else "not kept"
-        console.print(f"interrupted; {done} runs are done and {kept}", soft_wrap=True)
+        console.print(f"interrupted; {bar.ended} runs have ended and are {kept}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     show(report, console)
     if json_path is not None:

@@ -58,7 +58,7 @@ class Progress:
         done: runs whose outcome is known; `cached` of them were known before.
         total: runs.
         left_s: expected time to the end, seconds; None while nothing can be said.
-        latest: scenario, seed and policy of the run that ended last.
+        latest: scenario, seed and policy of the run that has just ended; "" before the first one.
     """
 
     done: int
@@ -210,7 +210,7 @@ def _run_case(work: _Work) -> Iterator[tuple[int, Outcome]]:
     world = World.build(case.scenario, case.seed)
     for entry in work.runs:
         try:
-            policy = work.find(entry.policy).make(case.scenario, case.seed)
+            policy = work.find(entry.policy).make(world, case.seed)
             outcome = run(world, policy, entry.policy, keep_series=case.series)
         except Exception as error:
             raise RunFailed(

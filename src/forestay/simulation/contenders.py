@@ -9,10 +9,11 @@ from typing import Literal
 
 from forestay.balancer import Balancer, BalancerSettings
 from forestay.model.errors import InvalidInput
-from forestay.simulation.peers import PEERS, REACTIVE
+from forestay.simulation.ablation import ABLATIONS, PIECES
+from forestay.simulation.peers import LIMITS, PEERS, REACTIVE
 from forestay.simulation.pickers import Pickers
 from forestay.simulation.policy import Policy
-from forestay.simulation.scenario import Scenario
+from forestay.simulation.world import World
 
 Role = Literal["candidate", "reactive", "predictive", "limit", "clairvoyant", "told"]
 
@@ -29,14 +30,14 @@ class Contender:
         name: as people write it.
         role: "candidate" is forestay; "reactive" what it has to beat; "predictive" a peer with a forecast; "limit" a
             variant of the causal limit; "clairvoyant" knows the future; "told" is forestay told a piece of the truth.
-        make: of a scenario and a seed. The same seed decides alike.
+        make: for a world and a seed. The same seed decides alike.
         modules: whose code decides, besides the engine's.
         about: what it is, one line.
     """
 
     name: str
     role: Role
-    make: Callable[[Scenario, int], Policy]
+    make: Callable[[World, int], Policy]
     modules: tuple[str, ...]
     about: str = ""
 
@@ -53,29 +54,44 @@ def find(name: str) -> Contender:
     raise InvalidInput(f"policy {name!r} is unknown: choose from {', '.join(close)}")
 
 
-def _candidate(scenario: Scenario, seed: int) -> Policy:
-    settings = BalancerSettings(overload=scenario.candidate.overload, pickers=scenario.candidate.pickers)
-    return _side_by_side(lambda own_seed: Balancer(settings, seed=own_seed), scenario, seed)
+def _candidate(world: World, seed: int) -> Policy:
+    chosen = world.scenario.candidate
+    settings = BalancerSettings(overload=chosen.overload, pickers=chosen.pickers)
+    return _side_by_side(lambda own_seed: Balancer(settings, seed=own_seed), world, seed)
+
+
+def _side_by_side(made: Callable[[int], Policy], world: World, seed: int) -> Policy:
+    """As many as the scenario says, which do not share their placements."""
+    pickers = world.scenario.candidate.pickers
+    return Pickers(made, pickers, seed) if pickers > 1 else made(seed)
 
 
 def _peer(name: str) -> Contender:
     made = PEERS[name]
-    role: Role = "reactive" if name in REACTIVE else "predictive"
-    return Contender(name, role, partial(_side_by_side, made), (made.__module__, PICKERS), _about(made))
+    kind = made.func if isinstance(made, partial) else made
+    if name in LIMITS:
+        role: Role = "clairvoyant" if name == "clairvoyant" else "limit"
+        return Contender(name, role, lambda world, seed: made(seed), (kind.__module__,), _about(made))
+    role = "reactive" if name in REACTIVE else "predictive"
+    return Contender(name, role, partial(_side_by_side, made), (kind.__module__, PICKERS), _about(made))
 
 
 def _about(made: Callable[..., Policy]) -> str:
     """First line of its description, which stands in its module where that holds nothing else."""
+    if isinstance(made, partial):
+        changed = ", ".join(f"{name} = {value}" for name, value in made.keywords.items())
+        return f"{_about(made.func)[:-1]} with {changed}."
     own = inspect.getdoc(made) or ""
     return (inspect.getdoc(inspect.getmodule(made)) or "" if own.startswith("See the module") else own).partition("\n")[
         0
     ]
 
 
-def _side_by_side(made: Callable[[int], Policy], scenario: Scenario, seed: int) -> Policy:
-    """As many as the scenario says, which do not share their placements."""
-    pickers = scenario.candidate.pickers
-    return Pickers(made, pickers, seed) if pickers > 1 else made(seed)
+def _told(piece: str) -> Contender:
+    words = {str(name): words for name, words in PIECES.items()}.get(piece, "all of these")
+    return Contender(
+        f"told_{piece}", "told", ABLATIONS[piece], ("forestay.simulation.ablation",), f"Ours, told {words}."
+    )
 
 
 CONTENDERS: dict[str, Contender] = {
@@ -85,6 +101,7 @@ CONTENDERS: dict[str, Contender] = {
             CANDIDATE, "candidate", _candidate, ("forestay.balancer", PICKERS), "Our balancer, nothing declared."
         ),
         *map(_peer, PEERS),
+        *map(_told, ABLATIONS),
     )
 }
 """All that can be named, by name."""

@@ -14,11 +14,15 @@ LINE_EVERY_S = 15.0
 
 
 class ProgressBar:
-    """Shows progress on a console; a context manager around the comparison, called after every run."""
+    """Shows progress on a console; a context manager around comparisons, called after every run.
+
+    Attributes:
+        ended: runs that have ended, those that were known before left out.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self.latest: Progress | None = None
+        self.ended = 0
         self._next_line_s = time.monotonic() + LINE_EVERY_S
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -42,7 +46,7 @@ class ProgressBar:
 
     def __call__(self, progress: Progress) -> None:
         """One more run has ended."""
-        self.latest = progress
+        self.ended += bool(progress.latest)
         left = "" if progress.left_s is None else f"{_duration(progress.left_s)} left"
         self._bars.update(
             self._task, total=progress.total, completed=progress.done, left=f"{left:<14} {progress.latest}"

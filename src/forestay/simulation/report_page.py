@@ -6,7 +6,7 @@ from html import escape
 from forestay.simulation.outcome import Outcome
 from forestay.simulation.report import Report
 from forestay.simulation.report_plots import draw_overview, draw_scenario
-from forestay.simulation.report_table import ROLE_LABELS, summary
+from forestay.simulation.report_table import role_label, summary
 from forestay.simulation.statistics import MEASURES, Interval, Measure, Standing
 
 PICTURES_MAX = 60
@@ -146,9 +146,13 @@ def _scenario(standing: Standing, description: str, picture: str, unfolded: bool
     shown = [m for m in MEASURES if m.name != "delay" and any(means[m.name] > 0 for means in standing.means.values())]
     least = {measure.name: _least(standing, measure, competing) for measure in (MEASURES[0], *shown)}
     rows = []
-    for policy, role in standing.roles.items():
+    for policy in standing.roles:
         means = standing.means[policy]
-        row: list[Cell] = [(policy, ""), (ROLE_LABELS[role], "dim"), *_estimate(standing.delay[policy], ".3f")]
+        row: list[Cell] = [
+            (policy, ""),
+            (role_label(standing, policy), "dim"),
+            *_estimate(standing.delay[policy], ".3f"),
+        ]
         row += [(measure.show(means[measure.name]), "") for measure in shown]
         marked = ("", "", "delay", "", *(measure.name for measure in shown))
         rows.append(

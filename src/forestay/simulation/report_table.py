@@ -35,8 +35,10 @@ DETAILED = tuple(
 
 
 def show(report: Report, console: Console) -> None:
-    """Print a report: scenario by scenario if they are few, else the overview; then the verdicts."""
-    if len(report.standings) <= DETAILED_MAX:
+    """Print a report: scenario by scenario if they are few, else the overview; what was told; the verdicts."""
+    if any(standing.losses for standing in report.standings):
+        console.print(losses(report.standings))
+    elif len(report.standings) <= DETAILED_MAX:
         for standing in report.standings:
             console.print(detail(standing))
     else:
@@ -77,11 +79,27 @@ def detail(standing: Standing) -> Table:
         competes = policy in policies
         table.add_row(
             Text(policy, style="bold" if role == "candidate" else ""),
-            Text(ROLE_LABELS[role], style="dim"),
+            Text(role_label(standing, policy), style="dim"),
             Text(f"{standing.delay[policy].value:.3f}", style=GOOD if policy == fastest else ""),
             Text(_interval(standing.delay[policy]), style="dim"),
             *(Text(cell, style=GOOD if competes and cell == least else "") for cell, least in cells),
         )
+    return table
+
+
+def losses(standings: Sequence[Standing]) -> Table:
+    """What forestay loses by not knowing: its delay above that when it is told, in per cent."""
+    table = _table("delay that forestay could save if it were told, %; marked: more than chance")
+    table.add_column("scenario", no_wrap=True)
+    told = list(
+        dict.fromkeys(policy for standing in standings for policy in standing.roles if policy in standing.losses)
+    )
+    for policy in told:
+        table.add_column(policy.removeprefix("told_"), justify="right", no_wrap=True)
+    table.add_column("limit", justify="right", no_wrap=True)
+    for standing in standings:
+        cells = [_loss(standing.losses.get(policy)) for policy in told]
+        table.add_row(standing.scenario, *cells, _loss(standing.above_limit))
     return table
 
 
@@ -105,6 +123,12 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return f"{len(judged) - len(short)} of {len(judged)} figures hold; short: " + "; ".join(
         f"{verdict.what} (asked {verdict.asked}, {verdict.measured})" for verdict in short
     )
+
+
+def role_label(standing: Standing, policy: str) -> str:
+    """What it is, or that it is out of the running."""
+    whole = standing.runs[policy] == len(standing.seeds)
+    return ROLE_LABELS[standing.roles[policy]] if whole else f"{standing.runs[policy]} seeds"
 
 
 def _table(title: str) -> Table:
@@ -144,6 +168,12 @@ def _best_shown(standing: Standing, measure: Measure, policies: Sequence[str]) -
     if len(shown) < 2:
         return ""
     return measure.show(min(standing.means[policy][measure.name] for policy in policies))
+
+
+def _loss(ratio: Interval | None) -> Text:
+    if ratio is None:
+        return Text("-")
+    return Text(f"{100 * (ratio.value - 1):.1f}", style=GOOD if ratio.low > 1 else BAD if ratio.high < 1 else "")
 
 
 def _interval(interval: Interval) -> str:

@@ -10,6 +10,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 
 import numpy as np
@@ -95,7 +96,8 @@ class Standing:
         scenario: its name.
         seeds: of the runs, ascending.
         roles: of every policy that ran, those with the least mean delay first.
-        means: mean over seeds by policy and name of measure; NaN where a measure does not apply.
+        runs: by policy, with how many of the seeds it ran. Those that did not run with all are out of the running.
+        means: mean over its seeds by policy and name of measure; NaN where a measure does not apply.
         delay: mean delay by policy with its interval.
         candidate: name of forestay's policy; None if it did not run.
         best: the reactive peer with the least mean delay; None if none ran.
@@ -105,11 +107,14 @@ class Standing:
         room: part of the delay of `best` that `limit` saves; None without both.
         gap: part of it that the candidate saves too; 1 is the limit, 0 is `best`. None where `room` is no more than
             `WORTH_CLOSING`, or a part is missing.
+        above_limit: the candidate's delay over that of `limit`; None without both.
+        losses: by policy that is told a piece of the truth, the candidate's delay over its own.
     """
 
     scenario: str
     seeds: tuple[int, ...]
     roles: dict[str, Role]
+    runs: dict[str, int]
     means: dict[str, dict[str, float]]
     delay: dict[str, Interval]
     candidate: str | None
@@ -119,10 +124,12 @@ class Standing:
     ratio_worst: float | None
     room: float | None
     gap: Interval | None
+    above_limit: Interval | None
+    losses: dict[str, Interval]
 
     def named(self, *roles: Role) -> list[str]:
-        """Policies of these roles, least mean delay first."""
-        return [policy for policy, role in self.roles.items() if role in roles]
+        """Policies of these roles that ran with all seeds, least mean delay first."""
+        return [p for p, role in self.roles.items() if role in roles and self.runs[p] == len(self.seeds)]
 
     def least(self, measure: str, *roles: Role) -> tuple[str, float]:
         """The policy of these roles with the least mean of a measure that applies to all, and that mean."""
@@ -134,7 +141,7 @@ def standings(outcomes: Iterable[Outcome], roles: Mapping[str, Role]) -> list[St
     """One for each scenario, in the order of the outcomes.
 
     Args:
-        outcomes: every policy of a scenario with the same seeds.
+        outcomes: of a scenario, policies with the same seeds, or some with fewer of them.
         roles: of every policy.
     """
     by_scenario: dict[str, list[Outcome]] = {}
@@ -155,19 +162,25 @@ def _standing(name: str, runs: Sequence[Outcome], roles: Mapping[str, Role]) -> 
     for run in runs:
         by_policy.setdefault(run.policy, {})[run.seed] = run
     means = {
-        policy: {measure.name: _mean([measure.of(of[seed]) for seed in seeds]) for measure in MEASURES}
+        policy: {measure.name: _mean([measure.of(run) for run in of.values()]) for measure in MEASURES}
         for policy, of in by_policy.items()
     }
     ordered = sorted(by_policy, key=lambda policy: (means[policy]["delay"], policy))
-    delays = {policy: np.array([by_policy[policy][seed].delay for seed in seeds]) for policy in ordered}
+    delays = {
+        policy: np.array([by_policy[policy][seed].delay for seed in sorted(by_policy[policy])]) for policy in ordered
+    }
+    whole = [policy for policy in ordered if len(by_policy[policy]) == len(seeds)]
 
     def first(role: Role) -> str | None:
-        return next((policy for policy in ordered if roles[policy] == role), None)
+        return next((policy for policy in whole if roles[policy] == role), None)
+
+    def ratio_of(one: str, other: str) -> Interval:
+        return bootstrap([delays[one], delays[other]], lambda sums: sums[0] / sums[1])
 
     candidate, best, limit = first("candidate"), first("reactive"), first("limit")
     ratio = ratio_worst = room = gap = None
     if candidate and best:
-        ratio = bootstrap([delays[candidate], delays[best]], lambda sums: sums[0] / sums[1])
+        ratio = ratio_of(candidate, best)
         ratio_worst = float(np.max(delays[candidate] / delays[best]))
     if limit and best:
         room = 1.0 - means[limit]["delay"] / means[best]["delay"]
@@ -180,8 +193,9 @@ def _standing(name: str, runs: Sequence[Outcome], roles: Mapping[str, Role]) -> 
         scenario=name,
         seeds=tuple(seeds),
         roles={policy: roles[policy] for policy in ordered},
+        runs={policy: len(by_policy[policy]) for policy in ordered},
         means=means,
-        delay={policy: bootstrap([delays[policy]], lambda sums: sums[0] / len(seeds)) for policy in ordered},
+        delay={policy: bootstrap([delays[policy]], partial(_mean_of, count=len(delays[policy]))) for policy in ordered},
         candidate=candidate,
         best=best,
         limit=limit,
@@ -189,6 +203,12 @@ def _standing(name: str, runs: Sequence[Outcome], roles: Mapping[str, Role]) -> 
         ratio_worst=ratio_worst,
         room=room,
         gap=gap,
+        above_limit=ratio_of(candidate, limit) if candidate and limit else None,
+        losses={
+            told: ratio_of(candidate, told)
+            for told in by_policy
+            if candidate and told in whole and roles[told] == "told"
+        },
     )
 
 
@@ -208,6 +228,10 @@ def bootstrap(paired: Sequence[FloatArray], statistic: Callable[[FloatArray], Fl
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.nanquantile(spread, (tail, 1.0 - tail))
     return Interval(float(statistic(values.sum(axis=1))), float(low), float(high))
+
+
+def _mean_of(sums: FloatArray, count: int) -> FloatArray:
+    return sums[0] / count  # type: ignore[no-any-return] # a row, or a number
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -20,6 +20,12 @@ SEEDS, SEEDS_OF_DRAWN = 20, 5
 DRAWN = 100
 """Scenarios drawn for the whole matrix."""
 
+PILOT = 2
+"""Seeds of the whole matrix with which everybody runs: with more it would take twice as long and say the same."""
+
+NEAR = 1.1
+"""Delay over that of the best reactive peer, after the pilot, up to which a peer runs on."""
+
 QUICK = ("steady", "short", "ramp10", "periodic15", "two_classes", "death")
 """A first impression: nothing to win, staleness, ramp-up, background, hidden cost, a storm."""
 
@@ -31,11 +37,14 @@ class Study:
     Attributes:
         seeds: how many of each scenario, from 0 on.
         policies: names.
-        find: who is meant by them.
+        pilot: with how many seeds everybody runs. With the others only those run whose figures can matter: forestay,
+            the best limit, least connections, and the reactive peers not far behind the best. None: all run always.
+        find: who is meant by the names.
     """
 
     seeds: Mapping[Scenario, int]
     policies: tuple[str, ...] = STANDARD
+    pilot: int | None = None
     find: Find = field(default=find)
 
     def __post_init__(self) -> None:
@@ -54,15 +63,6 @@ class Study:
         minutes = [scenario.minutes for scenario in self.seeds]
         return min(minutes), max(minutes)
 
-    def cases(self) -> list[Case]:
-        """Seed by seed: whoever stops it has complete seeds of all scenarios, and the time that is left can be told."""
-        return [
-            Case(scenario, seed, self.policies)
-            for seed in range(max(self.seeds.values(), default=0))
-            for scenario, seeds in self.seeds.items()
-            if seed < seeds
-        ]
-
     def run(
         self,
         about: About,
@@ -73,13 +73,34 @@ class Study:
         """Run, or look up, everything; see `compare` for what is raised."""
         if cache:
             cache.prune()
-        outcomes = compare(self.cases(), self.find, cache, jobs, on_progress)
         roles = {name: self.find(name).role for name in self.policies}
-        scenarios = {scenario.name: scenario for scenario in self.seeds}
-        by_scenario = {name: [outcome for outcome in outcomes if outcome.scenario == name] for name in scenarios}
-        found = standings((outcome for runs in by_scenario.values() for outcome in runs), roles)
+        named = {scenario.name: scenario for scenario in self.seeds}
+        everybody = dict.fromkeys(named, self.policies)
+        outcomes = compare(self._cases(everybody, 0, self.pilot), self.find, cache, jobs, on_progress)
+        if self.pilot is not None:
+            left = {standing.scenario: finalists(standing) for standing in standings(outcomes, roles)}
+            outcomes += compare(self._cases(left, self.pilot, None), self.find, cache, jobs, on_progress)
+        order = {name: place for place, name in enumerate(named)}
+        outcomes.sort(key=lambda outcome: order[outcome.scenario])
+        found = standings(outcomes, roles)
         judged = {"candidate", "reactive", "limit"} <= set(roles.values())
-        return Report(about, scenarios, found, verdicts(found, scenarios) if judged else (), outcomes)
+        return Report(about, named, found, verdicts(found, named) if judged else (), outcomes)
+
+    def _cases(self, policies: Mapping[str, tuple[str, ...]], first: int, until: int | None) -> list[Case]:
+        """Seed by seed: whoever stops it has complete seeds of all scenarios, and the time that is left can be told.
+
+        Args:
+            policies: by scenario.
+            first: seed.
+            until: seed after the last one; None: to the end.
+        """
+        most = max(self.seeds.values(), default=0)
+        return [
+            Case(scenario, seed, policies[scenario.name])
+            for seed in range(first, most if until is None else min(until, most))
+            for scenario, seeds in self.seeds.items()
+            if seed < seeds
+        ]
 
     def run_timed(
         self,
@@ -101,6 +122,20 @@ def telling(standing: Standing) -> tuple[str, ...]:
     """Policies whose load over time is shown: forestay, the best reactive peer, least connections, the limit."""
     named = (standing.candidate, standing.best, LEAST_CONNECTIONS, standing.limit)
     return tuple(dict.fromkeys(policy for policy in named if policy in standing.roles))
+
+
+def finalists(standing: Standing) -> tuple[str, ...]:
+    """Who runs on after the pilot."""
+    reactive = standing.named("reactive")
+    near = [policy for policy in reactive if standing.delay[policy].value <= NEAR * standing.delay[reactive[0]].value]
+    chosen = {
+        *standing.named("candidate", "told"),
+        *standing.named("limit")[:1],
+        *reactive[:3],
+        *near,
+        LEAST_CONNECTIONS,
+    }
+    return tuple(policy for policy in standing.roles if policy in chosen)
 
 
 def drawn(count: int, first: int = 0) -> list[Scenario]:
