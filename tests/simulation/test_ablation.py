@@ -138,7 +138,7 @@ def test_told_arrivals_it_expects_the_surge() -> None:
 
 def test_told_survival_it_knows_how_many_stay() -> None:
     world = build()
-    survival = told(world, "survival")._forecaster.survival
+    (survival,) = told(world, "survival")._forecaster.kinds.survivals
     ages_s = np.array([1.0, 10.0, 40.0])
     stay = [(world.law.duration_s > age).mean() for age in ages_s.tolist()]
     assert survival.from_birth(ages_s) == pytest.approx(stay, rel=0.01)
@@ -154,8 +154,32 @@ def test_told_loads_it_needs_no_reports() -> None:
     assert blind.plans[60].fallbacks
 
 
+TWO_CLASSES = """
+[[classes]]
+name = "light"
+share = 0.7
+[[classes]]
+name = "heavy"
+share = 0.3
+cost = 9.0
+duration = 0.2
+"""
+
+
+def test_told_kinds_survival_and_cost_it_knows_them_of_every_kind() -> None:
+    world = build(text=SCENARIO + TWO_CLASSES)
+    kinds = told(world, "kind", "survival", "cost")._forecaster.kinds
+    light, heavy = kinds.find("light"), kinds.find("heavy")
+    assert kinds.relative[heavy] / kinds.relative[light] == pytest.approx(9.0, rel=0.1)
+    for kind, index in ((light, 0), (heavy, 1)):
+        duration_s = world.law.duration_s[world.law.kind == index]
+        ages_s = np.array([1.0, 5.0, 20.0])
+        stay = [(duration_s > age).mean() for age in ages_s.tolist()]
+        assert kinds.survivals[kind].from_birth(ages_s) == pytest.approx(stay, rel=0.01)
+
+
 def test_told_kinds_it_hears_each_connections_class() -> None:
-    text = SCENARIO + '[[classes]]\nname = "light"\nshare = 0.7\n[[classes]]\nname = "heavy"\nshare = 0.3\ncost = 9.0\n'
+    text = SCENARIO + TWO_CLASSES
     heard: list[str] = []
 
     class Listening(Told):

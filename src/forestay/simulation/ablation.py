@@ -16,6 +16,7 @@ from forestay.forecasting.ages import COST_MID_S, COSTS
 from forestay.forecasting.arrivals import Arrivals
 from forestay.forecasting.background import Periodicity
 from forestay.forecasting.cost import ACCEPTS, Cost
+from forestay.forecasting.kinds import Kinds
 from forestay.forecasting.survival import Survival
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.load import LoadReport
@@ -59,11 +60,11 @@ class Told(Balancer):
         self._servers: Servers | None = None
         self._server_of: dict[str, int] = {endpoint_id: i for i, endpoint_id in enumerate(world.endpoint_ids)}
         self._told = _Truth(world)
-        forecaster = self._forecaster
-        law = Law(world, np.ones(len(world.law.cost), dtype=bool))
-        forecaster.cost = _KnownCost(self._told, law, self._pieces)
+        forecaster, laws = self._forecaster, _laws(world)
         if "survival" in self._pieces:
-            forecaster.survival = _KnownSurvival(law)
+            forecaster.survival = _KnownSurvival(laws[""])
+        forecaster.kinds = _KnownKinds(forecaster.survival, laws, self._pieces)
+        forecaster.cost = _KnownCost(self._told, forecaster.kinds, laws, self._pieces)
         if "arrivals" in self._pieces:
             forecaster.arrivals = _KnownArrivals(world)
         if "background" in self._pieces:
@@ -128,6 +129,14 @@ class Told(Balancer):
         return classes[int(connections.kind[connection])].name
 
 
+def _laws(world: World) -> dict[str, Law]:
+    """By name of the class; "": of all connections."""
+    laws = {"": Law(world, np.ones(len(world.law.cost), dtype=bool))}
+    for kind, each in enumerate(world.scenario.classes):
+        laws[each.name] = Law(world, world.law.kind == kind)
+    return laws
+
+
 class _Truth:
     """The truth of this moment by slot.
 
@@ -162,13 +171,57 @@ class _Truth:
         return np.asarray((span if len(span) else self.world.background[-1:]).mean(0)[self._server])
 
 
+class _KnownSurvival(Survival):
+    """The law."""
+
+    def __init__(self, law: Law) -> None:
+        super().__init__()
+        self._law = law
+
+    def cumulative_hazard(self, age_s: FloatArray) -> FloatArray:
+        """By the law."""
+        return np.asarray(-np.log(self._law.is_open(age_s)))
+
+
+class _KnownKinds(Kinds):
+    """Knows each kind's survival and cost, as far as it is told.
+
+    Attributes:
+        open: connections by kind at the last round.
+    """
+
+    def __init__(self, pooled: Survival, laws: Mapping[str, Law], pieces: frozenset[Piece]) -> None:
+        super().__init__(pooled)
+        self._laws, self._pieces = laws, pieces
+        self.open: FloatArray = np.ones(1)
+
+    def admit(self, hint: str) -> int:
+        """A new kind's survival is known from its first connection on."""
+        known = len(self)
+        kind = super().admit(hint)
+        if len(self) > known and "survival" in self._pieces:
+            self.survivals = [_KnownSurvival(self._laws[name]) for name in self.names]
+        return kind
+
+    def learn(self, unit: FloatArray, load: FloatArray, ok: BoolArray, cost: Cost) -> None:
+        """One round; what it learns of costs is forgotten."""
+        super().learn(unit, load, ok, cost)
+        if "cost" in self._pieces:
+            self.relative = np.array([self._laws[name].cost for name in self.names])  # normalised next
+
+    def normalise(self, counts: FloatArray) -> None:
+        """Note how many of each kind are open."""
+        super().normalise(counts)
+        self.open = counts
+
+
 class _KnownCost(Cost):
     """Puts the truth in the place of what it has learned, as far as it is told."""
 
-    def __init__(self, truth: _Truth, law: Law, pieces: frozenset[Piece]) -> None:
+    def __init__(self, truth: _Truth, kinds: _KnownKinds, laws: Mapping[str, Law], pieces: frozenset[Piece]) -> None:
         super().__init__()
-        self._truth, self._pieces = truth, pieces
-        self._by_age = law.load(COST_MID_S) / law.is_open(COST_MID_S)
+        self._truth, self._kinds, self._pieces = truth, kinds, pieces
+        self._by_age = {name: law.load(COST_MID_S) / law.is_open(COST_MID_S) for name, law in laws.items()}
 
     def learn(self, x: FloatArray, load: FloatArray, ok: BoolArray) -> None:
         """One round; what it learns is forgotten."""
@@ -180,23 +233,18 @@ class _KnownCost(Cost):
         if "scale" in self._pieces:
             self.scale = scale / unit
         if "cost" in self._pieces:
-            self.theta[:COSTS] = self._by_age * unit
+            self.theta[:COSTS] = self._of_the_average() * unit
             self.certain = 1.0
         if "accept" in self._pieces:
             self.theta[ACCEPTS] = self._truth.world.accept_work * unit
             self.certain_accept = 1.0
 
-
-class _KnownSurvival(Survival):
-    """The law."""
-
-    def __init__(self, law: Law) -> None:
-        super().__init__()
-        self._law = law
-
-    def cumulative_hazard(self, age_s: FloatArray) -> FloatArray:
-        """By the law."""
-        return np.asarray(-np.log(self._law.is_open(age_s)))
+    def _of_the_average(self) -> FloatArray:
+        """Load by age of the average open connection, at capacity 1."""
+        names, counts = self._kinds.names, self._kinds.open
+        if len(names) == 1 or len(counts) < len(names) or not counts.any():
+            return self._by_age[""]
+        return np.asarray(np.average([self._by_age[name] for name in names], axis=0, weights=counts))
 
 
 class _KnownArrivals(Arrivals):

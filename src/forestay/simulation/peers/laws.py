@@ -15,12 +15,16 @@ class Law:
     Args:
         world: that they come in.
         which: of the sample, shape (sample,).
+
+    Attributes:
+        cost: mean load at full cost, at capacity 1.
     """
 
     def __init__(self, world: World, which: BoolArray) -> None:
         traffic, hot, law = world.scenario.traffic, world.scenario.hot, world.law
         self._ramp_s, self._ramp_start = traffic.ramp_s, traffic.ramp_start
         duration_s, cost, hot_s = law.duration_s[which], law.cost[which], law.hot_s[which]
+        self.cost = float(cost.mean())
         self._size = len(duration_s)
         order = np.argsort(duration_s)
         self._duration_s = duration_s[order]
