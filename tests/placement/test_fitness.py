@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestay.model.horizons import HORIZONS
-from forestay.placement.fitness import KAPPA, LOAD_CAP, SAMPLED_MAX, fill_level, horizon_weights, squared_prices
+from forestay.placement.fitness import (
+    HANDSHAKE_S,
+    KAPPA,
+    LOAD_CAP,
+    SAMPLED_MAX,
+    fill_level,
+    horizon_weights,
+    increment,
+    squared_prices,
+)
 
 MODEST = settings(max_examples=60, deadline=None)
 
@@ -47,6 +56,15 @@ def test_weights_sum_to_one_and_follow_the_connections_own_load() -> None:
     assert weights.sum() == pytest.approx(1.0)
     assert weights[-1] < 1e-6 < weights[0]
     assert horizon_weights(np.zeros(HORIZONS)).sum() == pytest.approx(1.0)
+
+
+def test_a_placement_raises_the_present_by_its_handshake_at_full_height_and_the_future_by_its_load() -> None:
+    newcomer = np.full(HORIZONS, 0.001)
+    newcomer[0] += 0.01
+    raised = increment(newcomer, handshake=0.01)
+    assert raised[0] == pytest.approx(0.001 + 0.01 / HANDSHAKE_S)
+    assert raised[1:] == pytest.approx(newcomer[1:])
+    assert newcomer[0] == pytest.approx(0.011)
 
 
 def test_a_tenth_more_load_costs_eight_tenths_more() -> None:

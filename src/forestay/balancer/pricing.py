@@ -73,8 +73,8 @@ class Pricing:
         settings = self._settings
         self._penalty *= 0.5 ** (dt_s / PENALTY_HALF_LIFE_S)
         load, newcomer, scale = outlook.present, outlook.newcomer, outlook.scale
-        own = newcomer[:, None] * scale * settings.pickers  # each sees only its own part of what is placed
-        each = newcomer[:, None] * scale
+        each = fitness.increment(newcomer, outlook.handshake)[:, None] * scale
+        own = each * settings.pickers  # each picker sees only its own part of what is placed
         price = fitness.squared_prices(load + (fitness.MIDDLE + self._offset) * each + self._penalty)
         sure = outlook.sure, outlook.sure_newcomer, scale
         slots = np.where(takes_part, headroom_slots(*sure, settings.threshold), 0)

@@ -302,6 +302,7 @@ class Forecaster(Learned):
             spread=spread(expected) * np.where(known, 1.0, UNSEEN_SPREAD),
             errors=self.ensemble.calibration.quantiles,
             newcomers=newcomers,
+            handshake=cost.per_accept,
             sure_newcomer=sure_newcomer,
             arriving=arriving,
             scale=cost.scale.copy(),

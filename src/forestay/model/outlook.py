@@ -17,6 +17,7 @@ class Outlook:
         errors: quantiles of that error over `spread`, shape (H, levels).
         newcomers: load of one connection accepted now, at scale 1, by its kind, shape (kinds, H); kind 0 is one about
             which nothing is known.
+        handshake: the part of each `newcomers[:, 0]` that is its accept: load-seconds, over well within a second.
         sure_newcomer: the part of kind 0's that is sure, shape (H,); limits are drawn by the sure parts, lest a guess
             refuses anybody.
         arriving: load of all coming connections together at scale 1, shape (H,).
@@ -30,6 +31,7 @@ class Outlook:
     spread: FloatArray
     errors: FloatArray
     newcomers: FloatArray
+    handshake: float
     sure_newcomer: FloatArray
     arriving: FloatArray
     scale: FloatArray

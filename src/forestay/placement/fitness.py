@@ -19,6 +19,9 @@ KAPPA = 6.0
 MIDDLE = 0.5
 """A newcomer is priced at the middle of the load it brings itself: for a convex price that is its cost on average over
 the increment (midpoint rule), which matters where one connection is a large part of a server."""
+HANDSHAKE_S = 0.25
+"""How long the work of an accept lasts: two or three round trips of 20 to 80 ms with the work between them. Half or
+twice of it changes outcomes little: shorter protects an empty endpoint more and fills it more slowly."""
 SAMPLED_MAX = 1000
 """Endpoints, roughly, that the level is computed from."""
 LOAD_CAP = 3.0
@@ -57,6 +60,23 @@ def fill_level(load: FloatArray, capacity: FloatArray, arriving: FloatArray) -> 
         if np.abs(step).max() < 1e-9:
             break
     return np.asarray(level, np.float64)
+
+
+def increment(newcomer: FloatArray, handshake: float) -> FloatArray:
+    """Load by which one placement raises an endpoint's price at each horizon, at scale 1, shape (horizons,).
+
+    A placement's handshake counts at its full height, its work over its own duration, and not at its mean over the
+    second: until the next table no price falls again, and placements of one moment must not pile their handshakes up
+    on the endpoint that looks idle. That is what paces accepts, and what makes a slow start of an empty endpoint: as
+    many as it can work off together for the price of another.
+
+    Args:
+        newcomer: load of one connection accepted now, shape (horizons,).
+        handshake: load-seconds of its accept, which are in `newcomer[0]`.
+    """
+    load = newcomer.copy()
+    load[0] += handshake * (1.0 / HANDSHAKE_S - 1.0)
+    return load
 
 
 def horizon_weights(newcomer: FloatArray) -> FloatArray:
