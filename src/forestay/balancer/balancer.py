@@ -46,7 +46,7 @@ class Balancer:
         rng = np.random.default_rng(seed)  # noqa: TID251 the one place where randomness enters
         self._now_s = self._priced_s = -math.inf
         self._roster = Roster()
-        self._forecaster = Forecaster(rng)
+        self._forecaster = Forecaster(rng, self.settings.pickers)
         self._pricing = Pricing(self.settings, float(rng.random()))
         self._places = Places(seed)
         self._queue = Queue(self.settings.queue_max)
@@ -59,6 +59,7 @@ class Balancer:
         """Take other settings: limits and prices from the next tick on, the rest at once; nothing learned is lost."""
         self.settings = settings
         self._pricing.configure(settings)
+        self._forecaster.unseen.configure(settings.pickers)
         self._queue.size_max = settings.queue_max
         self._clients.configure(settings.client_rate_per_s, settings.client_burst)
 
@@ -299,7 +300,9 @@ class Balancer:
         roster = self._roster
         known = roster.known(now_s, self.settings.stale_after_s)
         takes_part = roster.takes_part(self.settings.memory_max)
-        outlook = self._forecaster.tick(now_s, roster.load, roster.at_s, roster.fresh & known, known, takes_part)
+        outlook = self._forecaster.tick(
+            now_s, roster.load, roster.at_s, roster.fresh & known, known, takes_part, roster.open_connections
+        )
         roster.fresh[:] = False
         fallbacks = self._price(outlook, known, takes_part)
         return Plan(
@@ -454,14 +457,14 @@ class Balancer:
         """Make the table and planner of this moment; returns the fallbacks that are in force."""
         now_s, roster = self._now_s, self._roster
         dt_s = now_s - self._priced_s if math.isfinite(self._priced_s) else 1.0
-        counts = self._forecaster.population.counts.sum(0)
+        counts = self._forecaster.unseen.totals(self._forecaster.population.counts)
         room = roster.connections_max - counts
         ids = roster.table_ids()
         by_load = bool((known & takes_part).any())
         if by_load:
             table = self._pricing.table(ids, outlook, takes_part, room, self._places.taken, dt_s)
         else:
-            table = self._pricing.table_by_counts(ids, counts, outlook.scale, takes_part, room)
+            table = self._pricing.table_by_counts(ids, counts, outlook, takes_part, room)
         replaces = takes_part & (room >= 0)
         if by_load and self.settings.overload == "queue":
             replaces &= outlook.sure.max(0) < self.settings.load_max

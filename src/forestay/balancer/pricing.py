@@ -1,5 +1,7 @@
 """Turns an outlook into the table that everybody picks from until the next tick."""
 
+import math
+
 import numpy as np
 
 from forestay.balancer.settings import BalancerSettings
@@ -18,25 +20,28 @@ UNIT_MIN = 100.0
 """Weighted connections that count as load 1 where nothing else is known, at least: even thousands of newcomers on one
 endpoint between two ticks are priced without overflow."""
 
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Multiples of it spread over [0, 1) as evenly as can be, however many there are."""
+
 
 class Pricing:
     """Prices, limits, and the penalties of endpoints that refused connections.
 
     Args:
         settings: of the balancer.
-        offset: of this picker among `settings.pickers`, in [0, 1).
+        phase: where this picker begins among those that do not share placements, in [0, 1); see `Table.shared`.
     """
 
-    def __init__(self, settings: BalancerSettings, offset: float) -> None:
-        self._phase = offset
-        self.configure(settings)
+    def __init__(self, settings: BalancerSettings, phase: float) -> None:
+        self._settings = settings
+        self._phase = phase
         self._penalty: FloatArray = np.zeros(0)
         self._pace = Pace()
+        self._tables = 0
 
     def configure(self, settings: BalancerSettings) -> None:
         """Take other settings; penalties and paces stay."""
         self._settings = settings
-        self._offset = self._phase * settings.pickers if settings.pickers > 1 else 0.0
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoints."""
@@ -74,49 +79,49 @@ class Pricing:
         self._penalty *= 0.5 ** (dt_s / PENALTY_HALF_LIFE_S)
         load, newcomer, scale = outlook.present, outlook.newcomer, outlook.scale
         each = fitness.increment(newcomer, outlook.handshake)[:, None] * scale
-        own = each * settings.pickers  # each picker sees only its own part of what is placed
-        price = fitness.squared_prices(load + (fitness.MIDDLE + self._offset) * each + self._penalty)
+        price = fitness.squared_prices(load + fitness.MIDDLE * each + self._penalty)
         sure = outlook.sure, outlook.sure_newcomer, scale
         slots = np.where(takes_part, headroom_slots(*sure, settings.threshold), 0)
         to_max = np.where(takes_part, headroom_slots(*sure, settings.load_max), 0)
         if settings.overload == "place":  # the price alone decides: a threshold could only make a choice worse
             slots, paced = np.where(takes_part, UNLIMITED, 0), np.zeros(len(ids), np.int64)
         else:
-            paced = self._pace.allow(to_max.astype(np.float64), taken, slots > 0, dt_s)
-        slots, paced = _share(slots, paced, room, settings.pickers)
-        return Table(
+            placed = (taken * outlook.pickers).astype(np.int64)  # by all pickers, more or less
+            paced = self._pace.allow(to_max.astype(np.float64), placed, slots > 0, dt_s)
+        slots, paced = _bounded(slots, paced, room)
+        table = Table(
             endpoint_ids=ids,
             price=np.ascontiguousarray(price.T),
-            factor=np.ascontiguousarray(fitness.squared_prices(own).T),
+            factor=np.ascontiguousarray(fitness.squared_prices(each).T),
             weight=fitness.horizon_weights(newcomer),
             level=fitness.squared_level(outlook, takes_part),
             slots=slots,
             paced=paced,
             shed=settings.overload == "queue" and bool(takes_part.any()) and not to_max.any(),
         )
+        return table.shared(outlook.pickers, self._phases(len(ids)))
 
     def table_by_counts(
-        self, ids: tuple[str, ...], counts: FloatArray, scale: FloatArray, takes_part: BoolArray, room: FloatArray
+        self, ids: tuple[str, ...], counts: FloatArray, outlook: Outlook, takes_part: BoolArray, room: FloatArray
     ) -> Table:
         """Weighted least connections, for when no report counts: prices rise with connections over capacity.
 
         Args:
             ids: endpoint id by slot.
-            counts: open connections, shape (slots,).
-            scale: one over capacity.
+            counts: open connections of all pickers, shape (slots,).
+            outlook: for the endpoints' sizes.
             takes_part: endpoints that may get newcomers.
             room: connections until `connections_max`.
         """
+        scale = outlook.scale
         weighted = counts * scale
         taking = weighted[takes_part]
         unit = max(2.0 * float(taking.mean()), UNIT_MIN) if taking.size else UNIT_MIN
         price = fitness.squared_prices(weighted / unit + self._penalty)[:, None]
         factor = np.exp(2 * fitness.KAPPA * scale / unit)[:, None]
         horizons = np.ones(len(fitness.SPACING_S))
-        slots, paced = _share(
-            np.where(takes_part, UNLIMITED, 0), np.zeros(len(ids), np.int64), room, self._settings.pickers
-        )
-        return Table(
+        slots, paced = _bounded(np.where(takes_part, UNLIMITED, 0), np.zeros(len(ids), np.int64), room)
+        table = Table(
             endpoint_ids=ids,
             price=price * horizons,
             factor=factor * horizons,
@@ -125,13 +130,17 @@ class Pricing:
             slots=slots,
             paced=paced,
         )
+        return table.shared(outlook.pickers, self._phases(len(ids)))
+
+    def _phases(self, slots: int) -> FloatArray:
+        """Where this picker begins on each slot: evenly spread over slots, and for one slot over successive tables."""
+        self._tables += 1
+        steps = self._phase + GOLDEN * np.arange(slots, dtype=np.float64) + math.sqrt(2) * self._tables
+        return steps - np.floor(steps)
 
 
-def _share(slots: IntArray, paced: IntArray, room: FloatArray, pickers: int) -> tuple[IntArray, IntArray]:
-    """Bound both by the connections an endpoint has room for, and leave the other pickers theirs."""
+def _bounded(slots: IntArray, paced: IntArray, room: FloatArray) -> tuple[IntArray, IntArray]:
+    """Bound both by the connections an endpoint has room for."""
     bound = np.maximum(np.minimum(room, UNLIMITED), 0).astype(np.int64)
-    slots = np.minimum(slots, bound)
-    paced = np.minimum(paced, bound - slots)
-    if pickers > 1:  # rounded up: together they may overshoot by one connection each, never starve
-        slots, paced = -(-slots // pickers), -(-paced // pickers)
-    return slots.astype(np.int64), paced.astype(np.int64)
+    slots = np.minimum(slots, bound).astype(np.int64)
+    return slots, np.minimum(paced, bound - slots).astype(np.int64)

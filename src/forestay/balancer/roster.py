@@ -33,6 +33,7 @@ class Roster(Learned):
         **dict.fromkeys(("healthy", "draining", "present", "fresh", "load", "memory"), 0.0),
         "connections_max": math.inf,
         "at_s": -math.inf,
+        "open_connections": math.nan,
     }
     LEARNED = ("connections_max", "healthy", "draining", "load", "memory", "at_s")
 
@@ -50,6 +51,7 @@ class Roster(Learned):
         self.present: BoolArray = np.zeros(0, bool)
         self.load: FloatArray = np.zeros(0)
         self.memory: FloatArray = np.zeros(0)
+        self.open_connections: FloatArray = np.zeros(0)  # as last reported; NaN: not told
         self.at_s: FloatArray = np.zeros(0)  # end of the last report's window; -inf: none yet
         self.fresh: BoolArray = np.zeros(0, bool)  # reported since the last tick
 
@@ -76,6 +78,7 @@ class Roster(Learned):
         self.draining[slot] = self.fresh[slot] = False
         self.at_s[slot] = -math.inf
         self.load[slot] = self.memory[slot] = 0.0
+        self.open_connections[slot] = math.nan
         return slot, not returning
 
     @property
@@ -124,6 +127,8 @@ class Roster(Learned):
         if load is None:
             return report.memory is not None
         self.load[slot] = min(load, LOAD_CLIP)
+        told = report.open_connections
+        self.open_connections[slot] = math.nan if told is None or told < 0 else told
         self.at_s[slot] = at_s
         self.fresh[slot] = True
         return True

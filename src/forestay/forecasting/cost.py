@@ -36,6 +36,8 @@ DECLARED_SD = 0.05
 """A declared capacity is trusted to about 5 %."""
 POOLED_MAX = 1000
 """Endpoints, roughly, from whose reports theta is learned."""
+SEEN_MIN = 0.01
+"""However few connections are seen, the regression may still move the level by this part."""
 ACCEPTS = COSTS  # the row of X and theta that counts accepts
 
 
@@ -120,13 +122,14 @@ class Cost(Learned):
         explained: FloatArray = self.scale * (self.theta @ x)
         return explained
 
-    def learn(self, x: FloatArray, load: FloatArray, ok: BoolArray) -> None:
+    def learn(self, x: FloatArray, load: FloatArray, ok: BoolArray, seen: float = 1.0) -> None:
         """One round of reports.
 
         Args:
             x: connections by cost bucket and accepts a second over each report's window, shape (costs + 1, endpoints).
             load: reported load less what is known not to come from connections, shape (endpoints,).
             ok: which endpoints have a new report, shape (endpoints,).
+            seen: part of the connections in X that is known rather than guessed, in (0, 1].
         """
         self._ticks += 1
         keep = 0.5 ** (1 / HALF_LIFE_S)
@@ -142,7 +145,7 @@ class Cost(Learned):
         if level <= 0:
             return
         if self._ticks % 5 == 0 or self._ticks < 20:
-            self._solve_theta(level, x[:COSTS, ok].sum(1))
+            self._solve_theta(level, x[:COSTS, ok].sum(1), max(seen, SEEN_MIN))
             self._solve_scale(ok)
 
     def _learn_level(self, x: FloatArray, load: FloatArray, ok: BoolArray) -> float:
@@ -199,23 +202,29 @@ class Cost(Learned):
         ):
             moments[rows] = moments[rows] * keep + value
 
-    def _solve_theta(self, level: float, counts: FloatArray) -> None:
-        """Posterior mean of theta under a random walk around `level`; how sure it and its mean over `counts` are."""
+    def _solve_theta(self, level: float, counts: FloatArray, seen: float) -> None:
+        """Posterior mean of theta under a random walk around `level`, and how sure it and its mean over `counts` are.
+
+        `seen`: the part of all connections whose coming and going X shows. Other pickers follow the same reports and
+        fill the same valleys in the same second: the regression takes what they place for the cost of what this one
+        does, up to 1 / seen times too much. The level contains them all, so it is believed the more the fewer are seen.
+        """
         walk = np.zeros((COSTS, COSTS + 1))
         index = np.arange(COSTS - 1)
         walk[index, index], walk[index, index + 1] = -1.0, 1.0
         walk[COSTS - 1, :COSTS] = 1.0 / COSTS
-        precision = np.full(COSTS, (STEP_PER_BUCKET * level) ** -2)
-        precision[-1] = level**-2
+        precision = np.full(COSTS, (STEP_PER_BUCKET * level * seen) ** -2)
+        precision[-1] = (level * seen) ** -2
         target = np.append(np.zeros(COSTS - 1), level)
         a = self._gram / self.noise + walk.T @ (precision[:, None] * walk)
         b = self._moment / self.noise + walk.T @ (precision * target)
-        a[ACCEPTS, ACCEPTS] += (ACCEPT_SD * level) ** -2
-        b[ACCEPTS] += ACCEPT_MEAN * level * (ACCEPT_SD * level) ** -2
+        accept_precision = (ACCEPT_SD * level) ** -2
+        a[ACCEPTS, ACCEPTS] += accept_precision
+        b[ACCEPTS] += ACCEPT_MEAN * level * accept_precision
         floor = np.append(np.full(COSTS, 0.02 * level), 0.0)
         covariance = np.linalg.inv(a)
         self.theta = np.maximum(covariance @ b, floor)
-        mix = counts / counts.sum()
+        mix = counts / max(counts.sum(), 1e-9)
         sd = math.sqrt(max(float(mix @ covariance[:COSTS, :COSTS] @ mix), 0.0))
         self.certain = min(max(1.0 - sd / float(mix @ self.theta[:COSTS]), 0.1), 1.0)
         sd = math.sqrt(max(float(covariance[ACCEPTS, ACCEPTS]), 0.0))

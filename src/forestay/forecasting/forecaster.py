@@ -22,6 +22,7 @@ from forestay.forecasting.learned import Learned, State
 from forestay.forecasting.population import Population
 from forestay.forecasting.residual import Residual
 from forestay.forecasting.survival import YOUNG_S, Survival
+from forestay.forecasting.unseen import Unseen
 from forestay.forecasting.window import Interval, Window
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.outlook import Outlook
@@ -40,9 +41,9 @@ class Forecaster(Learned):
     """Everything that is learned about one cluster, by endpoint slot."""
 
     PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_by_kind_before", "_accepting"), 0.0)
-    LEARNED = ("survival", "kinds", "cost", "arrivals", "residual", "ensemble", "_delay_s")
+    LEARNED = ("survival", "kinds", "cost", "arrivals", "residual", "ensemble", "unseen", "_delay_s")
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, pickers: int = 1) -> None:
         self.population = Population()
         self.survival = Survival()
         self.kinds = Kinds(self.survival)
@@ -50,6 +51,7 @@ class Forecaster(Learned):
         self.arrivals = Arrivals()
         self.residual = Residual()
         self.ensemble = Ensemble()
+        self.unseen = Unseen(pickers)
         self._window = Window()
         self._rng = rng
         self._endpoints = 0
@@ -69,7 +71,9 @@ class Forecaster(Learned):
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoint slots."""
         super().resize(endpoints)
-        for part in (self.population, self.kinds, self.cost, self.arrivals, self.residual, self.ensemble):
+        for part in (
+            self.population, self.kinds, self.cost, self.arrivals, self.residual, self.ensemble, self.unseen
+        ):
             part.resize(endpoints)
         self._endpoints = endpoints
         self._view()
@@ -79,6 +83,7 @@ class Forecaster(Learned):
         """The slot belongs to another endpoint now."""
         self.cost.forget(endpoint)
         self.arrivals.forget(endpoint)
+        self.unseen.forget(endpoint)
         self.restarted(endpoint)
 
     def restarted(self, endpoint: int) -> None:
@@ -140,6 +145,7 @@ class Forecaster(Learned):
         fresh: BoolArray,
         known: BoolArray,
         takes_part: BoolArray,
+        open_connections: FloatArray,
     ) -> Outlook:
         """Learn from what happened since the last tick and look ahead.
 
@@ -150,10 +156,11 @@ class Forecaster(Learned):
             fresh: whether the report came since the last tick.
             known: whether the report still counts.
             takes_part: endpoints that get newcomers.
+            open_connections: as last reported, NaN where not told, shape (endpoints,).
         """
         self._advance(now_s)
         if known.any():
-            self._learn(load, at_s, fresh, known)
+            self._learn(load, at_s, fresh, known, open_connections)
         return self.look_ahead(now_s, load, known, takes_part, remember=True)
 
     def _advance(self, now_s: float) -> None:
@@ -233,14 +240,25 @@ class Forecaster(Learned):
             exposure_s[:, age] = np.bincount(kind, np.maximum(lived, 0.0), minlength=kinds)
         return closes, exposure_s
 
-    def _learn(self, load: FloatArray, at_s: FloatArray, fresh: BoolArray, known: BoolArray) -> None:
+    def _learn(
+        self,
+        load: FloatArray,
+        at_s: FloatArray,
+        fresh: BoolArray,
+        known: BoolArray,
+        open_connections: FloatArray,
+    ) -> None:
         self._draw_sample(known)
         x, covered = self._window.at(at_s)
         fresh = fresh & (covered > 0.5)
         latest_s = float(np.median(at_s[fresh])) if fresh.any() else self._now_s - self._delay_s
         periodic = self.residual.periodicity.ahead(1.0)
+        own = x[:COSTS].sum(0)
+        share = self.arrivals.share(np.where(known, 1.0, 0.0))
+        self.unseen.learn(own, open_connections, share, fresh, known)
+        x = self.unseen.added(x, float(own.sum()))
         x, by_kind = x[: COSTS + 1], x[COSTS + 1 :]
-        self.cost.learn(x, load - periodic, fresh)
+        self.cost.learn(x, load - periodic, fresh, 1.0 - self.unseen.guessed)
         if len(by_kind):
             accepts = self.cost.scale * self.cost.per_accept * x[ACCEPTS]
             self.kinds.learn(by_kind, load - periodic - accepts, fresh, self.cost)
@@ -270,7 +288,8 @@ class Forecaster(Learned):
             takes_part: endpoints that get newcomers.
             remember: keep the forecast, to learn from its outcome.
         """
-        cost, kinds, by_kind = self.cost, self.kinds, self.population.by_kind
+        cost, kinds = self.cost, self.kinds
+        by_kind = self.unseen.added(self.population.by_kind, float(len(self.population)))
         alike = list(zip(kinds.survivals, kinds.relative.tolist(), kinds.mix.tolist(), strict=True))
         remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
         each = (remaining @ by_kind).sum(0)  # at scale 1
@@ -280,7 +299,7 @@ class Forecaster(Learned):
         staying = np.minimum(each / here, 2.0)
         present += self.residual.ahead(staying, known, self._delay_s)
         np.maximum(present, 0.0, out=present)
-        rate = self.arrivals.ahead(now_s)
+        rate = self.arrivals.ahead(now_s) * self.unseen.ratio
         arriving = np.zeros(len(HORIZONS_S))
         for survival, relative, part in alike:
             arriving += relative * structural.arriving(survival, cost, part * rate)
@@ -307,4 +326,5 @@ class Forecaster(Learned):
             arriving=arriving,
             scale=cost.scale.copy(),
             remaining=remaining,
+            pickers=self.unseen.ratio,
         )

@@ -23,6 +23,7 @@ class Outlook:
         arriving: load of all coming connections together at scale 1, shape (H,).
         scale: one over capacity, shape (n,).
         remaining: load of one connection of each kind and age at scale 1, shape (kinds, H, ages).
+        pickers: placements of all pickers for each of this one, >= 1.
     """
 
     present: FloatArray
@@ -36,6 +37,7 @@ class Outlook:
     arriving: FloatArray
     scale: FloatArray
     remaining: FloatArray
+    pickers: float = 1.0
 
     @property
     def newcomer(self) -> FloatArray:

@@ -1,7 +1,7 @@
 """What the balancer decides: verdicts for single connections, and once a second a plan for everybody else."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -14,6 +14,8 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 UNLIMITED = 1 << 40
 """Slots of an endpoint without a bound: more than any second can fill, and still exact in a float."""
+FACTOR_MAX = 1e15
+"""One placement makes an endpoint dearer by no more: this is load 2.9 already."""
 
 
 class Verdict(NamedTuple):
@@ -79,6 +81,29 @@ class Table:
     def eligible(self) -> BoolArray:
         """Which slots are under the threshold, shape (slots,)."""
         return self.slots > 0
+
+    def shared(self, pickers: float, phase: FloatArray) -> "Table":
+        """The table of one of several pickers that see nothing of each other's placements until the next table.
+
+        To each the cheapest endpoints would look as cheap as to all others, and stay so after its own few placements: a
+        herd. So one placement stands for those of all pickers, and each picker begins at another point of that step,
+        lest all round the same way.
+
+        Args:
+            pickers: placements of all for each of this one's, >= 1; need not be whole.
+            phase: where this picker begins, by slot, in [0, 1): spread over pickers, slots and tables, shape (slots,).
+        """
+        if pickers <= 1:
+            return self
+        with np.errstate(over="ignore"):
+            factor = np.minimum(self.factor**pickers, FACTOR_MAX)
+            price = self.price * factor ** phase[:, None]
+        slots = (self.slots / pickers + phase).astype(np.int64)
+        paced = ((self.slots + self.paced) / pickers + phase).astype(np.int64) - slots
+        for part, whole in ((slots, self.slots), (paced, self.paced)):
+            if not part.any() and whole.any():  # nobody is starved by rounding
+                part[np.argmax(np.where(whole > 0, phase, -1.0))] = 1
+        return replace(self, price=price, factor=factor, slots=slots, paced=paced)
 
     def cost(self) -> FloatArray:
         """Price of the next connection on each slot before any placement, shape (slots,)."""

@@ -1,0 +1,109 @@
+"""Connections that other pickers placed on the same endpoints: this balancer sees their load, but not them.
+
+Reports that tell how many connections are open say how many these are. Where reports do not tell, the number of pickers
+does, and they are taken to be spread as this picker's own arrivals are: all follow the same rule. Either way they are
+as old as the known ones. Without them, load over *known* connections would make each look as many times too dear as
+there are pickers, and nobody would expect the arrivals that the others bring.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from forestay.forecasting.learned import Learned
+from forestay.model.plan import BoolArray, FloatArray
+
+MEMORY = 0.05
+"""Weight of one round of reports in the ratio: some 20 s of memory."""
+PRIOR_CONNECTIONS = 5.0
+"""So many known connections weigh as much as the belief that all pickers have equally many."""
+RATIO_MAX = 1e5
+
+
+class Unseen(Learned):
+    """How many connections there are beside those of this balancer.
+
+    Args:
+        pickers: how many there are, this one included; 1: everything is seen, whatever reports tell.
+
+    Attributes:
+        counts: unseen connections by endpoint, shape (endpoints,).
+        guessed: part of all connections that is guessed, not told by reports, in [0, 1).
+    """
+
+    PER_ENDPOINT: ClassVar = {"counts": 0.0, "_told": 0.0}
+    LEARNED = ("_all", "_own", "counts", "guessed")
+
+    def __init__(self, pickers: int = 1) -> None:
+        self._pickers = pickers
+        self._all = self._own = 0.0
+        self.counts: FloatArray = np.zeros(0)
+        self._told: BoolArray = np.zeros(0, bool)
+        self.guessed = 0.0
+
+    def configure(self, pickers: int) -> None:
+        """Take another number of pickers; what reports told stays, unless everything is seen now."""
+        self._pickers = pickers
+        if pickers == 1:
+            self.counts[:] = self.guessed = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Connections of all pickers over those of this one, >= 1: uneven pickers learn their part from reports."""
+        if self._pickers == 1:
+            return 1.0
+        ratio = (self._all + PRIOR_CONNECTIONS * self._pickers) / (self._own + PRIOR_CONNECTIONS)
+        return min(max(ratio, 1.0), RATIO_MAX)
+
+    def forget(self, endpoint: int) -> None:
+        """The endpoint begins anew."""
+        self.counts[endpoint], self._told[endpoint] = 0.0, False
+
+    def learn(
+        self, own: FloatArray, open_connections: FloatArray, share: FloatArray, fresh: BoolArray, known: BoolArray
+    ) -> None:
+        """One round of reports.
+
+        Args:
+            own: known connections over each report's window, shape (endpoints,).
+            open_connections: as reported, NaN where the report did not tell, shape (endpoints,).
+            share: of this picker's own arrivals by endpoint, shape (endpoints,).
+            fresh: which endpoints have a new report.
+            known: which endpoints have a report that still counts.
+        """
+        if self._pickers == 1:
+            return
+        told = fresh & np.isfinite(open_connections)
+        if told.any():
+            self._all += MEMORY * (float(open_connections[told].sum()) - self._all)
+            self._own += MEMORY * (float(own[told].sum()) - self._own)
+            self.counts[told] = np.maximum(open_connections - own, 0.0)[told]
+        self._told = np.where(fresh, told, self._told)
+        guess = known & ~self._told
+        if guess.any():
+            weight = share[guess] / max(float(share[guess].sum()), 1e-12)
+            self.counts[guess] = (self.ratio - 1.0) * float(own[guess].sum()) * weight
+        everybody = float(own[known].sum() + self.counts[known].sum())
+        self.guessed = float(self.counts[guess].sum()) / max(everybody, 1e-12)
+
+    def added(self, seen: FloatArray, connections: float) -> FloatArray:
+        """What this picker sees and what it does not: the unseen are taken to be like the seen.
+
+        Args:
+            seen: anything that adds up over connections (by kind, age, accepts), shape (..., endpoints).
+            connections: known ones, all endpoints together. Where there are none nothing can be told of the others, whose
+                load stays in the residual.
+
+        Returns:
+            The same for the connections of all pickers, same shape.
+        """
+        if self._pickers == 1 or connections <= 0:
+            return seen
+        each = seen.sum(-1, keepdims=True) / connections
+        everybody: FloatArray = seen + each * self.counts
+        return everybody
+
+    def totals(self, own: FloatArray) -> FloatArray:
+        """Connections of all pickers by endpoint from the own ones, both of shape (endpoints,)."""
+        totals: FloatArray = own + self.counts
+        return totals

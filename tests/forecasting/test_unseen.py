@@ -1,0 +1,61 @@
+"""Connections of other pickers: told by reports, or guessed from the number of pickers."""
+
+import numpy as np
+import pytest
+
+from forestay.forecasting.unseen import Unseen
+
+NOBODY = np.full(2, np.nan)
+EVEN = np.full(2, 0.5)
+BOTH = np.ones(2, bool)
+
+
+def unseen(pickers: int) -> Unseen:
+    made = Unseen(pickers)
+    made.resize(2)
+    return made
+
+
+def test_a_single_picker_sees_everything_whatever_reports_tell() -> None:
+    alone = unseen(1)
+    alone.learn(np.array([1.0, 1.0]), np.array([90.0, 90.0]), EVEN, BOTH, BOTH)
+    counts = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert alone.connections(counts) is counts
+    assert (alone.ratio, alone.guessed) == (1.0, 0.0)
+
+
+def test_connections_are_as_many_as_reports_tell_and_as_old_as_the_known_ones() -> None:
+    told = unseen(4)
+    told.learn(np.array([10.0, 30.0]), np.array([50.0, 130.0]), EVEN, BOTH, BOTH)
+    everybody = told.connections(np.array([[10.0, 20.0], [0.0, 10.0]]))
+    assert everybody.sum(0) == pytest.approx([50.0, 130.0])
+    assert everybody.sum(1) == pytest.approx([30 + 0.75 * 140, 10 + 0.25 * 140])
+    assert told.guessed == 0.0
+
+
+def test_fewer_than_the_own_ones_are_never_told() -> None:
+    late = unseen(2)
+    late.learn(np.array([10.0, 10.0]), np.array([8.0, 10.0]), EVEN, BOTH, BOTH)
+    assert late.counts.tolist() == [0.0, 0.0]
+
+
+def test_untold_connections_are_guessed_from_the_number_of_pickers_and_the_own_shares() -> None:
+    untold = unseen(4)
+    untold.learn(np.array([30.0, 10.0]), NOBODY, np.array([0.75, 0.25]), BOTH, BOTH)
+    assert untold.counts == pytest.approx([90.0, 30.0])
+    assert untold.guessed == pytest.approx(0.75)
+
+
+def test_the_ratio_begins_at_the_number_of_pickers_and_follows_what_reports_tell() -> None:
+    uneven = unseen(4)
+    assert uneven.ratio == pytest.approx(4.0)
+    for _ in range(200):
+        uneven.learn(np.array([100.0, 100.0]), np.array([1000.0, 1000.0]), EVEN, BOTH, BOTH)
+    assert uneven.ratio == pytest.approx(10.0, rel=0.05)
+
+
+def test_an_endpoint_that_begins_anew_has_no_unseen_connections() -> None:
+    told = unseen(2)
+    told.learn(np.array([10.0, 10.0]), np.array([50.0, 50.0]), EVEN, BOTH, BOTH)
+    told.forget(0)
+    assert told.counts.tolist() == [0.0, 40.0]
