@@ -20,17 +20,24 @@ def test_a_single_picker_sees_everything_whatever_reports_tell() -> None:
     alone = unseen(1)
     alone.learn(np.array([1.0, 1.0]), np.array([90.0, 90.0]), EVEN, BOTH, BOTH)
     counts = np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert alone.connections(counts) is counts
+    assert alone.added(counts, 2.0) is counts
     assert (alone.ratio, alone.guessed) == (1.0, 0.0)
 
 
 def test_connections_are_as_many_as_reports_tell_and_as_old_as_the_known_ones() -> None:
     told = unseen(4)
     told.learn(np.array([10.0, 30.0]), np.array([50.0, 130.0]), EVEN, BOTH, BOTH)
-    everybody = told.connections(np.array([[10.0, 20.0], [0.0, 10.0]]))
+    everybody = told.added(np.array([[10.0, 20.0], [0.0, 10.0]]), 40.0)
     assert everybody.sum(0) == pytest.approx([50.0, 130.0])
     assert everybody.sum(1) == pytest.approx([30 + 0.75 * 140, 10 + 0.25 * 140])
     assert told.guessed == 0.0
+
+
+def test_nothing_is_told_of_the_others_by_a_picker_without_connections() -> None:
+    idle = unseen(4)
+    idle.learn(np.zeros(2), np.array([50.0, 130.0]), EVEN, BOTH, BOTH)
+    assert idle.added(np.zeros((3, 2)), 0.0).sum() == 0.0
+    assert idle.totals(np.zeros(2)) == pytest.approx([50.0, 130.0])
 
 
 def test_fewer_than_the_own_ones_are_never_told() -> None:

@@ -457,7 +457,7 @@ class Balancer:
         """Make the table and planner of this moment; returns the fallbacks that are in force."""
         now_s, roster = self._now_s, self._roster
         dt_s = now_s - self._priced_s if math.isfinite(self._priced_s) else 1.0
-        counts = self._forecaster.unseen.totals(self._forecaster.population.counts)
+        counts = self._forecaster.unseen.totals(self._forecaster.population.counts.sum(0))
         room = roster.connections_max - counts
         ids = roster.table_ids()
         by_load = bool((known & takes_part).any())

@@ -145,7 +145,7 @@ class Forecaster(Learned):
         fresh: BoolArray,
         known: BoolArray,
         takes_part: BoolArray,
-        open_connections: FloatArray,
+        open_connections: FloatArray | None = None,
     ) -> Outlook:
         """Learn from what happened since the last tick and look ahead.
 
@@ -156,11 +156,12 @@ class Forecaster(Learned):
             fresh: whether the report came since the last tick.
             known: whether the report still counts.
             takes_part: endpoints that get newcomers.
-            open_connections: as last reported, NaN where not told, shape (endpoints,).
+            open_connections: as last reported, NaN where not told; None: nobody tells.
         """
         self._advance(now_s)
         if known.any():
-            self._learn(load, at_s, fresh, known, open_connections)
+            told = np.full(len(load), np.nan) if open_connections is None else open_connections
+            self._learn(load, at_s, fresh, known, told)
         return self.look_ahead(now_s, load, known, takes_part, remember=True)
 
     def _advance(self, now_s: float) -> None:
