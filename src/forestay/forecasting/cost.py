@@ -218,7 +218,7 @@ class Cost(Learned):
         target = np.append(np.zeros(COSTS - 1), level)
         a = self._gram / self.noise + walk.T @ (precision[:, None] * walk)
         b = self._moment / self.noise + walk.T @ (precision * target)
-        accept_precision = (ACCEPT_SD * level) ** -2
+        accept_precision = (ACCEPT_SD * level * seen) ** -2
         a[ACCEPTS, ACCEPTS] += accept_precision
         b[ACCEPTS] += ACCEPT_MEAN * level * accept_precision
         floor = np.append(np.full(COSTS, 0.02 * level), 0.0)

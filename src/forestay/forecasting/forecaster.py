@@ -71,9 +71,7 @@ class Forecaster(Learned):
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoint slots."""
         super().resize(endpoints)
-        for part in (
-            self.population, self.kinds, self.cost, self.arrivals, self.residual, self.ensemble, self.unseen
-        ):
+        for part in (self.population, self.kinds, self.cost, self.arrivals, self.residual, self.ensemble, self.unseen):
             part.resize(endpoints)
         self._endpoints = endpoints
         self._view()

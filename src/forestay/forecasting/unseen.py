@@ -91,8 +91,8 @@ class Unseen(Learned):
 
         Args:
             seen: anything that adds up over connections (by kind, age, accepts), shape (..., endpoints).
-            connections: known ones, all endpoints together. Where there are none nothing can be told of the others, whose
-                load stays in the residual.
+            connections: known ones, all endpoints together. Where there are none nothing can be told of the others:
+                their load stays in the residual.
 
         Returns:
             The same for the connections of all pickers, same shape.
