@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-engine bench-relay bench-faults bench-pickers bench-placement bench-registry docs clean
+.PHONY: demo test test-fast test-process test-soak check format lint types contracts bench bench-core bench-engine bench-relay bench-faults bench-pickers bench-placement bench-registry bench-shadow docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,7 +45,7 @@ types: $(STAMP)
 contracts: $(STAMP)
 	$(BIN)/lint-imports
 
-bench: bench-core bench-pickers bench-registry bench-relay bench-faults  ## every figure of the docs
+bench: bench-shadow bench-core bench-pickers bench-registry bench-relay bench-faults  ## every figure of the docs
 
 bench-core: $(STAMP)  ## place and tick
 	$(BIN)/python -m benchmarks.core
@@ -59,6 +59,9 @@ bench-relay: $(STAMP)  ## the relay beside HAProxy, nginx and Envoy
 
 bench-faults: $(STAMP)  ## the relay under kill -9, 10,000 connections and restarts
 	$(BIN)/python -m benchmarks.faults
+
+bench-shadow: $(STAMP)  ## what a shadow estimates, against what really happens
+	$(BIN)/python -m benchmarks.shadow
 
 bench-pickers: $(STAMP)  ## eight workers that share a table, against the exact rule
 	$(BIN)/python benchmarks/pickers.py

@@ -70,13 +70,14 @@ async def reporting(forestay: Forestay, servers: Sequence[EchoServer]) -> AsyncI
         task.cancel()
 
 
-def configured(directory: Path, servers: Sequence[EchoServer], shadow: str) -> Iterator[str]:
-    """Arguments for a cluster with a listener, which must not be opened, and a shadow."""
+def configured(directory: Path, servers: Sequence[EchoServer], shadow: str, more: str = "") -> Iterator[str]:
+    """Arguments for a cluster with a listener, which must not be opened, and a shadow; `more` of the cluster."""
     file = directory / "forestay.toml"
     file.write_text(
         f"""
         [clusters.chat]
         endpoints = {[server.address for server in servers]}
+        {more}
         [clusters.chat.listeners.public]
         listen = "127.0.0.1:{free_port()}"
         [clusters.chat.shadow]
@@ -194,7 +195,33 @@ async def test_the_command_line_shows_the_shadow_and_what_it_refuses(tmp_path: P
         refused = await asyncio.to_thread(run, "drain", s1.address)
         assert refused.returncode == 1
         assert "shadow mode" in refused.stderr
-        assert s1.accepted == 0
+        assert 'activity="health_probe"' not in await forestay.api("/metrics")
         forestay.signal(signal.SIGTERM)
         assert await forestay.wait() == 0
         assert any(line["event"] == "shadow" for line in forestay.log)
+
+
+async def test_a_reload_opens_no_listener_and_names_what_needs_a_restart(tmp_path: Path) -> None:
+    async with (
+        EchoServer("s1") as s1,
+        EchoServer("s2") as s2,
+        Forestay(tmp_path, *configured(tmp_path, (s1,), "")) as forestay,
+    ):
+        assert list(await forestay.serving()) == ["api"]
+        list(configured(tmp_path, (s1, s2), "delay_s = 1"))
+        forestay.signal(signal.SIGHUP)
+        assert (await forestay.logged("reload_incomplete"))["needs_restart"] == ["clusters.chat.shadow"]
+        assert list((await forestay.logged("reloaded"))["addresses"]) == ["api"]
+        endpoints = (await forestay.api("/v1/clusters/chat/shadow"))["endpoints"]
+        assert [endpoint["id"] for endpoint in endpoints] == [s1.address, s2.address]
+
+
+async def test_servers_are_probed_only_where_the_configuration_asks_for_it(tmp_path: Path) -> None:
+    async with (
+        EchoServer("s1") as s1,
+        Forestay(tmp_path, *configured(tmp_path, (s1,), "", 'health = { type = "tcp" }')) as forestay,
+    ):
+        deadline_s = time.monotonic() + WITHIN_S
+        while 'activity="health_probe"' not in await forestay.api("/metrics"):
+            assert time.monotonic() < deadline_s
+            await asyncio.sleep(0.05)

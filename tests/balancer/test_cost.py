@@ -47,3 +47,13 @@ def test_connections_are_counted_by_age() -> None:
     by_age = cluster.balancer.connections_by_age()
     assert {endpoint_id: counts.sum() for endpoint_id, counts in by_age.items()} == {A: 5.0, B: 0.0}
     assert by_age[A][0] == 2.0
+
+
+def test_connections_count_for_the_weight_of_their_hint() -> None:
+    cluster = Cluster()
+    cluster.open(A, 2)
+    cluster.balancer.opened("dear", A, cluster.now_s, hint="video")
+    cluster.balancer.opened("strange", B, cluster.now_s, hint="unheard of")
+    weighted = cluster.balancer.connections_by_age({"": 0.5, "video": 4.0})
+    assert {endpoint_id: counts.sum() for endpoint_id, counts in weighted.items()} == {A: 5.0, B: 1.0}
+    assert set(cluster.balancer.connection_cost().by_hint) == {"", "video", "unheard of"}

@@ -12,8 +12,7 @@ from forestay.simulation.ablation import ABLATIONS, Piece, Told
 from forestay.simulation.engine import run
 from forestay.simulation.outcome import Outcome
 from forestay.simulation.scenario import Scenario
-from forestay.simulation.steps import STEPS_PER_S
-from forestay.simulation.world import World
+from forestay.simulation.world import STEPS_PER_S, World
 
 SCENARIO = """
 [fleet]

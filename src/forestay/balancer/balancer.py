@@ -6,7 +6,7 @@ that a clock that jumps back stops time for a while and breaks nothing.
 """
 
 import math
-from collections.abc import Iterable, KeysView
+from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -325,14 +325,22 @@ class Balancer:
         return decision.words(connection_id, self.settings.threshold, self._now_s)
 
     def connection_cost(self) -> ConnectionCost:
-        """What a connection is taken to cost, as learned so far; hints are left out."""
-        cost, slots = self._forecaster.cost, self._roster.slot
+        """What a connection is taken to cost, as learned so far."""
+        cost, kinds, slots = self._forecaster.cost, self._forecaster.kinds, self._roster.slot
         scale = {endpoint_id: float(cost.scale[slot]) for endpoint_id, slot in slots.items()}
-        return ConnectionCost(cost.at_age(AGE_MID_S), cost.per_accept, scale)
+        by_hint = dict(zip(kinds.names, kinds.relative.tolist(), strict=True))
+        return ConnectionCost(cost.at_age(AGE_MID_S), by_hint, cost.per_accept, scale)
 
-    def connections_by_age(self) -> dict[str, FloatArray]:
-        """Open connections of each endpoint by age bucket, as of the last tick plus later opens and closes."""
-        counts = self._forecaster.population.counts
+    def connections_by_age(self, weights: Mapping[str, float] | None = None) -> dict[str, FloatArray]:
+        """Open connections of each endpoint by age bucket, as of the last tick plus later opens and closes.
+
+        Args:
+            weights: for how much each counts, by hint; those of unknown hints for 1. None: each for 1.
+        """
+        population, names = self._forecaster.population, self._forecaster.kinds.names
+        counts = population.counts
+        if weights is not None:
+            counts = sum(weights.get(name, 1.0) * kind for name, kind in zip(names, population.by_kind, strict=True))
         return {endpoint_id: counts[:, slot] for endpoint_id, slot in self._roster.slot.items()}
 
     @property

@@ -147,9 +147,9 @@ class ClusterLoop:
         return self.take_report(report)
 
     @property
-    def reports_now_s(self) -> float:
-        """This moment on the clock that dates load reports: that of the world outside."""
-        return self.clock.now_s() + (self.shadow.rule.delay_s if self.shadow is not None else 0.0)
+    def delay_s(self) -> float:
+        """How far `clock` is behind the world outside, which dates load reports and announces events."""
+        return self.shadow.rule.delay_s if self.shadow is not None else 0.0
 
     def take_report(self, report: LoadReport) -> bool:
         """Take one load report; an unusable one is counted and dropped.

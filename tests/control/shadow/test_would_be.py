@@ -12,7 +12,7 @@ from forestay.model.plan import FloatArray
 from tests.control.worlds import A, B
 
 EACH = 0.01
-COST = ConnectionCost(np.full(AGES, EACH), 0.0, {A: 1.0, B: 2.0})
+COST = ConnectionCost(np.full(AGES, EACH), {"": 1.0, "dear": 5.0}, 0.0, {A: 1.0, B: 2.0})
 
 
 def named(endpoint_id: str, healthy: bool = True) -> EndpointState:
@@ -48,6 +48,14 @@ def test_connections_take_their_load_with_them_at_the_scale_of_each_server() -> 
     assert here.shift == {A: pytest.approx(-4 * EACH), B: pytest.approx(8 * EACH)}
 
 
+def test_a_hint_that_tells_of_dear_connections_moves_more_load() -> None:
+    here = world()
+    here.follow("c1", B, 0.0, "dear")
+    here.follow("c2", B, 0.0, "")
+    here.tick(1.0, 1.0, 0.0, COST, young(6, 0), 1.0)  # as the real world would weigh them
+    assert here.shift == {A: pytest.approx(-6 * EACH), B: pytest.approx(12 * EACH)}
+
+
 def test_accepts_cost_their_load_in_the_second_in_which_they_happen() -> None:
     here = world()
     here.balancer.tick(0.0)
@@ -55,7 +63,7 @@ def test_accepts_cost_their_load_in_the_second_in_which_they_happen() -> None:
         here.place(f"c{number}", A, 0.5, "", ())
     moved = 10 - round(float(here.balancer.connections_by_age()[A].sum()))
     assert moved > 0
-    cost = ConnectionCost(np.zeros(AGES), 0.02, {A: 1.0, B: 1.0})
+    cost = ConnectionCost(np.zeros(AGES), {"": 1.0}, 0.02, {A: 1.0, B: 1.0})
     here.tick(1.0, 1.0, 0.0, cost, young(10, 0), 1.0)
     assert here.shift == {A: pytest.approx(-0.02 * moved), B: pytest.approx(0.02 * moved)}
     here.tick(2.0, 1.0, 0.0, cost, young(10, 0), 1.0)

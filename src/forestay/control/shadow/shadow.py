@@ -28,7 +28,7 @@ from forestay.control.shadow.skill import Skill
 from forestay.control.shadow.would_be import WouldBeWorld
 from forestay.model.connection import Connection
 from forestay.model.load import LoadReport
-from forestay.model.plan import FloatArray, Plan
+from forestay.model.plan import Plan
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +95,7 @@ class Shadow:
         self._world: WouldBeWorld
         self._revision = -1  # of the directory that the would-be world knows
         self._open: dict[str, str] = {}  # id -> endpoint
+        self._count: Counter[str] = Counter()  # of these, by endpoint
         self._judges_from_s = math.inf
         self._ticked_s = -math.inf
         self._summary_due_s = -math.inf
@@ -178,18 +179,18 @@ class Shadow:
         }
         if not sum(counted.values()):
             return None
-        known = self.connections_as_is
-        return sum(known.get(endpoint_id, 0) for endpoint_id in counted) / sum(counted.values())
+        return sum(self._count[endpoint_id] for endpoint_id in counted) / sum(counted.values())
 
     @property
     def connections_as_is(self) -> dict[str, int]:
         """Open connections by endpoint."""
-        return _totals(self._host.balancer.connections_by_age())
+        return {state.endpoint.id: self._count[state.endpoint.id] for state in self._host.endpoints}
 
     @property
     def connections_would_be(self) -> dict[str, int]:
         """Open connections by endpoint as they would have been."""
-        return _totals(self._world.balancer.connections_by_age())
+        by_age = self._world.balancer.connections_by_age()
+        return {endpoint_id: round(float(counts.sum())) for endpoint_id, counts in by_age.items()}
 
     @property
     def loads(self) -> dict[str, tuple[float, float]]:
@@ -251,14 +252,19 @@ class Shadow:
             self.intake.count("refused", sighting, "shorten its id, client or hint")
             return False
         self._open[sighting.id] = sighting.endpoint_id
+        self._count[sighting.endpoint_id] += 1
         return True
 
     def _closed(self, sighting: Sighting, at_s: float) -> None:
         self.intake.outcomes["closed" if self._forget(sighting.id, at_s) else "unknown_connection"] += 1
 
     def _forget(self, connection_id: str, at_s: float) -> bool:
-        if self._open.pop(connection_id, None) is None:
+        endpoint_id = self._open.pop(connection_id, None)
+        if endpoint_id is None:
             return False
+        self._count[endpoint_id] -= 1
+        if not self._count[endpoint_id]:
+            del self._count[endpoint_id]
         self._sink.closed(connection_id, at_s)
         self._world.balancer.closed(connection_id, at_s)
         return True
@@ -289,12 +295,13 @@ class Shadow:
         self._silent = frozenset(self._retold_s.keys() - reported.keys()) if reported else frozenset()
         balancer, coverage = self._host.balancer, self.coverage
         self._world.configure(balancer.settings)
+        cost = balancer.connection_cost()
         self._world.tick(
             now_s,
             dt_s,
             self._host.clock.wall_s(),
-            balancer.connection_cost(),
-            balancer.connections_by_age(),
+            cost,
+            balancer.connections_by_age(cost.by_hint),
             1.0 if coverage is None else min(coverage, 1.0),
         )
 
@@ -321,10 +328,6 @@ class Shadow:
             would_be_over_full_s=round(self.would_be.over_full_s),
             skill={f"{score.horizon_s:g}": _rounded(score.ratio) for score in self.skill.scores()},
         )
-
-
-def _totals(by_age: Mapping[str, FloatArray]) -> dict[str, int]:
-    return {endpoint_id: round(float(counts.sum())) for endpoint_id, counts in by_age.items()}
 
 
 def _rounded(value: float | None) -> float | None:

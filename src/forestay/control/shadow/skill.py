@@ -104,7 +104,8 @@ class Skill:
     def scores(self) -> list[SkillScore]:
         """Of every horizon that has outcomes."""
         found = []
-        for horizon_s, (count, square, square_last, covered) in self._sums.items():
+        for horizon_s, sums in self._sums.items():
+            count, square, square_last, covered = sums.tolist()
             if count > 0:
                 found.append(
                     SkillScore(

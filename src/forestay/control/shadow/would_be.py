@@ -9,7 +9,6 @@ world, has learned.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from forestay.balancer import Balancer, BalancerSettings
 from forestay.control.directory import EndpointState
@@ -77,7 +76,9 @@ class WouldBeWorld:
 
     def report(self, report: LoadReport, load: float) -> None:
         """Let the balancer hear what a server would have reported that really reported `load`."""
-        self.balancer.report(replace(report, load=self.load(report.endpoint_id, load)), report.at_s)
+        endpoint_id, at_s = report.endpoint_id, report.at_s
+        would_be = LoadReport(endpoint_id, at_s, load=self.load(endpoint_id, load), memory=report.memory)
+        self.balancer.report(would_be, at_s)
 
     def tick(
         self,
@@ -95,12 +96,12 @@ class WouldBeWorld:
             dt_s: since the last tick.
             wall_s: Unix time, for the calendar.
             cost: of connections, as learned from the real world.
-            really: open connections by endpoint and age in the real world.
+            really: open connections by endpoint and age in the real world, weighted by their hints.
             certainty: part of the real connections that is known, in (0, 1]. What was learned of their cost is too
                 much by as much: few have been given the load of all.
         """
         self.balancer.tick(now_s, wall_s)
-        here = self.balancer.connections_by_age()
+        here = self.balancer.connections_by_age(cost.by_hint)
         accepts, self._accepts = self._accepts, Counter()
         self.shift = {
             endpoint_id: certainty

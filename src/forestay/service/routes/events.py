@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/clusters/{cluster}/events", tags=["events"], resp
 @router.post("", status_code=201, summary="Announce an event", responses=INVALID)
 async def announce_event(cluster: ClusterDependency, body: EventRequest) -> EventView:
     """Say beforehand that more (or fewer) connections will arrive: a campaign, a broadcast, a maintenance window."""
-    wall_s = cluster.clock.wall_s()
+    wall_s = cluster.clock.wall_s() + cluster.delay_s
     starts_at = body.starts_at if body.starts_at is not None else wall_s + (body.in_s or 0.0)
     ends_at = body.ends_at if body.ends_at is not None else starts_at + (body.for_s or 0.0)
     event = AnnouncedEvent(body.name, starts_at, ends_at, body.arrival_factor)

@@ -18,7 +18,7 @@ async def post_reports(clusters: ClustersDependency, body: Reports) -> ReportsAn
         cluster = clusters.get(report.cluster)
         if cluster is None or report.endpoint not in cluster.endpoints:
             answer.unknown.append(f"{report.cluster}/{report.endpoint}")
-        elif cluster.report(report.to_load_report(cluster.reports_now_s)):
+        elif cluster.report(report.to_load_report(cluster.clock.now_s() + cluster.delay_s)):
             answer.taken += 1
             _pass_on_sockets(cluster, report)
         else:
