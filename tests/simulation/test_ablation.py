@@ -12,7 +12,8 @@ from forestay.simulation.ablation import ABLATIONS, Piece, Told
 from forestay.simulation.engine import run
 from forestay.simulation.outcome import Outcome
 from forestay.simulation.scenario import Scenario
-from forestay.simulation.world import STEPS_PER_S, World
+from forestay.simulation.steps import STEPS_PER_S
+from forestay.simulation.world import World
 
 SCENARIO = """
 [fleet]

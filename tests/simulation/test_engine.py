@@ -196,6 +196,23 @@ def test_the_last_server_never_dies() -> None:
     assert run(world(text), InTurn(), "in turn").refused == 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_after_faults_that_overlap_every_server_is_in_service_again(seed: int) -> None:
+    text = """
+        fleet = { servers = 4 }
+        traffic = { connections = 200 }
+        faults = [
+            { kind = "deploy", first_s = 125.0, every_s = 10.0, length_s = 20.0, jitter_s = 5.0 },
+            { kind = "death", first_s = 128.0, servers = 2, length_s = 11.0, detect_s = 2.0 },
+            { kind = "death", first_s = 133.0, servers = 2, length_s = 30.0, jitter_s = 3.0 },
+        ]
+    """
+    policy = InTurn()
+    outcome = run(world(text, seed=seed, minutes=3.5), policy, "in turn")
+    assert sorted(policy.up) == ["s0", "s1", "s2", "s3"]
+    assert outcome.refused == 0
+
+
 # ---- what the policy is told
 
 

@@ -25,7 +25,7 @@ def at(drawn: World, *loads: float) -> Servers:
 
 def test_delay_is_weighted_by_work() -> None:
     drawn = world()
-    loads = measures.after_cold_start(drawn, at(drawn, 0.5, 0.8), 0.0)
+    loads = measures.after_cold_start(drawn, at(drawn, 0.5, 0.8), 0.0, 0.0)
     assert loads.delay == pytest.approx((0.5 * 2 + 2.4 * 5) / 2.9)
     assert loads.utilisation_p99 == 0.8
     assert loads.delay_quantiles == pytest.approx((5.0, 5.0, 5.0, 5.0))
@@ -34,7 +34,7 @@ def test_delay_is_weighted_by_work() -> None:
 
 def test_delay_is_capped() -> None:
     drawn = world()
-    loads = measures.after_cold_start(drawn, at(drawn, 1.5, 1.5), 0.0)
+    loads = measures.after_cold_start(drawn, at(drawn, 1.5, 1.5), 0.0, 0.0)
     assert loads.delay == pytest.approx(50.0)
     assert loads.over == pytest.approx(1 / 3)
     assert loads.over_100_s == loads.over_70_s == pytest.approx(2 * 480)
@@ -44,22 +44,29 @@ def test_a_wait_as_long_as_the_stay_makes_everything_take_twice_as_long() -> Non
     drawn = world()
     servers = at(drawn, 0.5, 0.5)
     work = 0.5 * 4 * 480
-    waiting = measures.after_cold_start(drawn, servers, waited_work=work)
+    waiting = measures.after_cold_start(drawn, servers, waited_work=work, refused_work=0.0)
     assert waiting.delay == pytest.approx(2.0 + 1.0)
+
+
+def test_the_refused_have_the_delay_of_the_cap() -> None:
+    drawn = world()
+    work = 0.5 * 4 * 480
+    refusing = measures.after_cold_start(drawn, at(drawn, 0.5, 0.5), 0.0, refused_work=work)
+    assert refusing.delay == pytest.approx((2.0 + 50.0) / 2)
 
 
 def test_a_backlog_counts_in_multiples_of_a_request_and_is_capped_too() -> None:
     drawn = world("fleet.discipline = 'fifo'\nfleet.request_s = 0.2")
     servers = at(drawn, 0.5, 0.5)
     servers.backlog[:] = 0.6
-    assert measures.after_cold_start(drawn, servers, 0.0).delay == pytest.approx(2.0 + 3.0)
+    assert measures.after_cold_start(drawn, servers, 0.0, 0.0).delay == pytest.approx(2.0 + 3.0)
     servers.backlog[:] = 100.0
-    assert measures.after_cold_start(drawn, servers, 0.0).delay == pytest.approx(50.0)
+    assert measures.after_cold_start(drawn, servers, 0.0, 0.0).delay == pytest.approx(50.0)
 
 
 def test_the_highest_load_is_compared_with_the_fleet_by_capacity() -> None:
     drawn = world()
-    loads = measures.after_cold_start(drawn, at(drawn, 0.8, 0.4), 0.0)
+    loads = measures.after_cold_start(drawn, at(drawn, 0.8, 0.4), 0.0, 0.0)
     assert loads.max_over_mean == pytest.approx(0.8 / 0.5)
 
 

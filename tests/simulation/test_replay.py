@@ -8,9 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from forestay.model.errors import InvalidInput
+from forestay.simulation.chance import generator
 from forestay.simulation.replay import lay_over, read
 from forestay.simulation.scenario import Replay, Scenario
-from forestay.simulation.world import World, generator
+from forestay.simulation.world import World
 
 
 def recorded(path: Path, text: str) -> Replay:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from forestay.simulation.scenario import Scenario
 from forestay.simulation.servers import BACKLOG_MAX_S, Servers
-from forestay.simulation.world import ACCEPT_S, STEP_S, STEPS_PER_S, Connections, World
+from forestay.simulation.steps import STEP_S, STEPS_PER_S
+from forestay.simulation.traffic import Connections
+from forestay.simulation.world import ACCEPT_S, World
 
 
 @lru_cache

@@ -3,7 +3,8 @@ import pytest
 
 from forestay.model.errors import InvalidInput
 from forestay.simulation.scenario import Scenario, names
-from forestay.simulation.world import COLD_S, STEPS_PER_S, World
+from forestay.simulation.steps import COLD_S, STEPS_PER_S
+from forestay.simulation.world import World
 
 
 def world(text: str = "", seed: int = 0, minutes: float = 10.0) -> World:

@@ -24,7 +24,8 @@ from forestay.model.plan import BoolArray, FloatArray, IntArray, Plan, Verdict
 from forestay.simulation.engine import connection_number
 from forestay.simulation.peers.laws import Law
 from forestay.simulation.servers import Servers
-from forestay.simulation.world import STEPS_PER_S, World
+from forestay.simulation.steps import STEPS_PER_S
+from forestay.simulation.world import World
 
 Piece: TypeAlias = Literal["scale", "cost", "accept", "survival", "arrivals", "background", "load", "kind"]
 

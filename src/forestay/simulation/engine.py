@@ -17,13 +17,15 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from forestay.model.event import Event
-from forestay.model.load import LoadReport
 from forestay.model.plan import Verdict
 from forestay.simulation import measures
+from forestay.simulation.faults import Change
 from forestay.simulation.outcome import Outcome
 from forestay.simulation.policy import Policy
+from forestay.simulation.reporting import Reporter
 from forestay.simulation.servers import Servers
-from forestay.simulation.world import COLD_S, STEP_S, STEPS_PER_S, Change, World
+from forestay.simulation.steps import COLD_S, STEP_S, STEPS_PER_S
+from forestay.simulation.world import World
 
 CLOSE, ASK, LEAVE = range(3)
 """What a connection does at a moment: ends; its client asks for a place; its client is thrown off a draining server."""
@@ -60,13 +62,8 @@ class Stepping(Protocol):
         """Called at the start of each step, before anything else happens in it."""
 
 
-def connection_id(connection: int) -> str:
-    """What the policy calls a connection."""
-    return f"c{connection}"
-
-
 def connection_number(name: str) -> int:
-    """The connection that a policy calls so: index into the columns of `Servers`."""
+    """The connection that the policy knows by this name: index into the columns of `Servers`."""
     return int(name[1:])
 
 
@@ -107,9 +104,9 @@ class _Run:
         self.refusals: dict[int, int] = {}
         self.waiting: set[int] = set()  # in the policy's queue
         # servers that come and go
-        self.since = [0] * servers  # step at which each was born
-        self.noticed = [True] * servers  # whether the policy knows its state
-        self.memory: list[list[float]] = []  # by second
+        self.reporter = Reporter(world, self.servers)
+        self.unhealthy: set[int] = set()  # to the policy's knowledge
+        self.out: set[int] = set()  # drained, removed or not yet added
         self.losses: list[int] = []  # steps at which servers died or drained
         self.returns: list[int] = []  # and came
         # what is counted
@@ -118,7 +115,7 @@ class _Run:
         self.second = 0  # where the running second begins in `accepts`
         self.counts: list[list[int]] = []  # open connections by second
         self.waits_s: list[float] = []
-        self.waited_work = 0.0
+        self.waited_work = self.refused_work = 0.0  # after the cold start
         self.refused = self.local = 0
         self.place_ns: list[int] = []
         self.tick_ns = self.ticks = 0
@@ -128,23 +125,19 @@ class _Run:
         if isinstance(policy, Privileged):
             policy.attach(world, servers)
         on_step: Callable[[float], None] | None = policy.step if isinstance(policy, Stepping) else None
-        for server, endpoint_id in enumerate(world.endpoint_ids):
-            servers.alive[server] = not any(c.kind == "join" and c.server == server for c in world.changes)
+        self.out = {change.server for change in world.changes if change.kind == "join"}
+        for server in range(len(world.endpoint_ids)):
+            servers.alive[server] = server not in self.out
             if servers.alive[server]:
-                self._add(endpoint_id, 0.0)
-        changes = deque(world.changes)
-        announcements = deque(_announcements(world))
-        delay = round(world.scenario.reports.delay_s * STEPS_PER_S)
-        interval = round(world.scenario.reports.interval_s) * STEPS_PER_S
+                self._add(server, 0.0)
+        changes, announcements = deque(world.changes), deque(_announcements(world))
         for step in range(world.steps):
             now_s = step / STEPS_PER_S
             self.step, self.end_s = step, (step + 1) / STEPS_PER_S
             self.moments = self.due.pop(step, [])
             if step % STEPS_PER_S == 0:
                 self._count()
-            reported = step - delay
-            if reported >= interval and reported % interval == 0:
-                self._report(reported, interval, now_s)
+            self._report(now_s)
             if step % STEPS_PER_S == 0 and step:
                 self._tick(now_s)
             while announcements and announcements[0][0] <= now_s:
@@ -258,7 +251,9 @@ class _Run:
             self._schedule(at_s + max(retry_after_s, STEP_S), connection, ASK)
         else:
             self.refused += 1
-            del self.asked_s[connection], self.refusals[connection]
+            if self.asked_s.pop(connection) >= COLD_S:
+                self.refused_work += self.servers.cost[connection] * self.servers.duration_s[connection]
+            del self.refusals[connection]
 
     def _waited(self, connection: int, at_s: float) -> None:
         """A client got its place: if it did not at once, its wait counts."""
@@ -297,60 +292,73 @@ class _Run:
 
     def _change(self, change: Change, now_s: float) -> None:
         """A server dies, drains, goes or comes. What does not fit its state, as faults may overlap, is left out."""
-        server, endpoint_id, alive = change.server, self.world.endpoint_ids[change.server], self.servers.alive
-        if change.kind in ("back", "join"):
-            if not alive[server]:
-                self._revive(server, change, now_s)
-        elif change.kind == "notice":
-            if not alive[server] and not self.noticed[server]:
-                self.noticed[server] = True
-                self.policy.set_health(endpoint_id, False, now_s)
-        elif alive[server] and sum(alive) > 1:
-            if change.kind == "drain":
+        server, alive = change.server, self.servers.alive
+        match change.kind:
+            case "back" | "join" if not alive[server]:
+                self._revive(server, now_s)
+            case "notice" if not alive[server] and server not in self.out:
+                self._mark_unhealthy(server, now_s)
+            case "drain" if alive[server] and sum(alive) > 1:
+                self._drain(server, change, now_s)
+            case "die" if alive[server] and sum(alive) > 1:
                 self.losses.append(self.step)
-                self.policy.drain_endpoint(endpoint_id, now_s)
-                for connection in self.servers.on_server(server):
-                    self._schedule(self._return_s(connection, change, now_s), connection, LEAVE)
-            else:
-                self._kill(server, change, now_s)
+                lost = self._kill(server)
+                if not change.fault.detect_s:
+                    self._mark_unhealthy(server, now_s)
+                self._throw_off(lost, change, now_s)
+            case "stop" if alive[server] and server in self.out:
+                lost = self._kill(server)  # what the policy placed there against its orders
+                self._throw_off(lost, change, now_s)
+                self.policy.remove_endpoint(self.world.endpoint_ids[server], now_s)
+            case _:
+                pass
 
-    def _kill(self, server: int, change: Change, now_s: float) -> None:
-        """A server goes away with what is open on it; its clients come back by and by."""
-        endpoint_id = self.world.endpoint_ids[server]
+    def _drain(self, server: int, change: Change, now_s: float) -> None:
+        """Nothing new for a server; its clients leave by and by."""
+        self.losses.append(self.step)
+        self.out.add(server)
+        self.policy.drain_endpoint(self.world.endpoint_ids[server], now_s)
+        for connection in self.servers.on_server(server):
+            self._schedule(self._return_s(connection, change, now_s), connection, LEAVE)
+
+    def _kill(self, server: int) -> list[int]:
+        """A server goes away; returns the connections that are lost with it."""
         lost = self.servers.on_server(server)
         self.servers.alive[server] = False
         self.servers.vacate(server)
-        self.noticed[server] = change.kind == "stop" or not change.fault.detect_s
-        if change.kind == "die" and self.noticed[server]:
-            self.policy.set_health(endpoint_id, False, now_s)
+        return lost
+
+    def _throw_off(self, lost: list[int], change: Change, now_s: float) -> None:
+        """Connections are gone; their clients come back by and by."""
         for connection in lost:
             self.policy.closed(f"c{connection}", now_s)
             self._schedule(self._return_s(connection, change, now_s), self._again(connection, now_s), ASK)
-        if change.kind == "stop":
-            self.policy.remove_endpoint(endpoint_id, now_s)
-        else:
-            self.losses.append(self.step)
 
-    def _revive(self, server: int, change: Change, now_s: float) -> None:
+    def _revive(self, server: int, now_s: float) -> None:
         """A server comes, empty: for the first time, from a restart, or as it was deployed anew."""
-        endpoint_id = self.world.endpoint_ids[server]
-        self.servers.alive[server] = True
-        self.since[server] = self.step
-        if change.kind == "back" and change.fault.kind == "death":
-            self.policy.set_health(endpoint_id, True, now_s)
-        else:
-            self._add(endpoint_id, now_s)
-        self.noticed[server] = True
         self.returns.append(self.step)
+        self.servers.alive[server] = True
+        self.reporter.born[server] = self.step
+        if server in self.out:
+            self._add(server, now_s)
+        if server in self.unhealthy:
+            self.unhealthy.remove(server)
+            self.policy.set_health(self.world.endpoint_ids[server], True, now_s)
+
+    def _mark_unhealthy(self, server: int, now_s: float) -> None:
+        if server not in self.unhealthy:
+            self.unhealthy.add(server)
+            self.policy.set_health(self.world.endpoint_ids[server], False, now_s)
+
+    def _add(self, server: int, now_s: float) -> None:
+        world = self.world
+        self.out.discard(server)
+        capacity = float(world.capacity[0, server]) if world.scenario.fleet.declared else None
+        self.policy.add_endpoint(world.endpoint_ids[server], now_s, capacity=capacity, zone=world.zones[server])
 
     def _return_s(self, connection: int, change: Change, now_s: float) -> float:
         """When a client that is thrown off comes back."""
         return now_s + self.jitter[connection % len(self.jitter)] * change.fault.jitter_s
-
-    def _add(self, endpoint_id: str, now_s: float) -> None:
-        world, server = self.world, self.server_of[endpoint_id]
-        capacity = float(world.capacity[0, server]) if world.scenario.fleet.declared else None
-        self.policy.add_endpoint(endpoint_id, now_s, capacity=capacity, zone=world.zones[server])
 
     # ---- once a second
 
@@ -360,28 +368,11 @@ class _Run:
         servers.absorb()
         self.second = len(self.counts) * len(servers.count)
         self.counts.append(servers.count.copy())
-        if self.world.scenario.memory.load:
-            self.memory.append(servers.memory.copy())
+        self.reporter.note_second()
 
-    def _report(self, end: int, interval: int, now_s: float) -> None:
-        """The reports over the `interval` steps before step `end` arrive."""
-        world, servers, settings = self.world, self.servers, self.world.scenario.reports
-        window, second = slice(end - interval, end), end // STEPS_PER_S
-        load = servers.busy(window) * (1 + world.report_noise[second])
-        if settings.quantum:
-            load = np.round(load / settings.quantum) * settings.quantum
-        lost = world.report_lost[second].tolist()
-        reports = [
-            LoadReport(
-                endpoint_id=world.endpoint_ids[server],
-                at_s=end / STEPS_PER_S,
-                load=value,
-                memory=self.memory[second][server] if self.memory else None,
-            )
-            for server, value in enumerate(np.maximum(load, 0.0).tolist())
-            if servers.alive[server] and self.since[server] <= window.start and not lost[server]
-        ]
-        report = self.policy.report
+    def _report(self, now_s: float) -> None:
+        """The reports of this moment arrive."""
+        reports, report = self.reporter.arriving(self.step), self.policy.report
         started = perf_counter_ns()
         for each in reports:
             report(each, now_s)
@@ -397,7 +388,7 @@ class _Run:
 
     def _outcome(self, name: str, keep_series: bool) -> Outcome:
         world, servers = self.world, self.servers
-        loads = measures.after_cold_start(world, servers, self.waited_work)
+        loads = measures.after_cold_start(world, servers, self.waited_work, self.refused_work)
         accepts = np.array(self.accepts, dtype=np.int64).reshape(-1, len(servers.count))
         placed = len(self.placed)
         return Outcome(
@@ -423,22 +414,17 @@ class _Run:
             digest=hashlib.blake2b(self.placed.tobytes(), digest_size=16).hexdigest(),
             return_share=measures.storm_share(world, accepts, self.returns),
             local_share=self.local / placed if self.zone_of and placed else math.nan,
-            memory_max=float(np.max(self.memory)) if self.memory else math.nan,
+            memory_max=float(np.max(self.reporter.memory)) if self.reporter.memory else math.nan,
             series=measures.series(servers) if keep_series else None,
         )
 
 
 def _announcements(world: World) -> list[tuple[float, Event]]:
     """What the policy is told beforehand, and when, in order."""
-    length_s = world.steps * STEP_S
     announcements = []
     for index, surge in enumerate(world.scenario.surges):
-        start_s, number = surge.first_s, 0
-        while surge.announced_s and start_s < length_s:
-            event = Event(f"surge {index}.{number}", start_s, start_s + surge.length_s, surge.factor)
-            if start_s > COLD_S:
+        if surge.announced_s:
+            for start_s in surge.starts_s(COLD_S, world.steps * STEP_S):
+                event = Event(f"surge {index} at {start_s:g} s", start_s, start_s + surge.length_s, surge.factor)
                 announcements.append((max(start_s - surge.announced_s, 0.0), event))
-            start_s, number = start_s + surge.every_s, number + 1
-            if not surge.every_s:
-                break
     return sorted(announcements, key=lambda announcement: announcement[0])

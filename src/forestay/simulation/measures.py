@@ -9,9 +9,11 @@ import numpy as np
 from forestay.model.plan import BoolArray, FloatArray, IntArray
 from forestay.simulation.outcome import DELAY_LEVELS, Cold, Series
 from forestay.simulation.servers import Servers
-from forestay.simulation.world import COLD_S, STEP_S, STEPS_PER_S, World
+from forestay.simulation.steps import COLD_S, STEP_S, STEPS_PER_S
+from forestay.simulation.world import World
 
 UTILISATION_MAX = 0.98
+DELAY_MAX = 1 / (1 - UTILISATION_MAX)
 """Delay is capped there: 50 times that of an idle server, backlogs included."""
 
 STORM_S = 10
@@ -40,7 +42,7 @@ class Loads:
     over_100_s: float
 
 
-def after_cold_start(world: World, servers: Servers, waited_work: float) -> Loads:
+def after_cold_start(world: World, servers: Servers, waited_work: float, refused_work: float) -> Loads:
     """Figures after the cold start.
 
     Args:
@@ -48,9 +50,10 @@ def after_cold_start(world: World, servers: Servers, waited_work: float) -> Load
         servers: at its end.
         waited_work: sum over connections of cost times wait before they opened: to a connection that waits as long
             as it stays, everything takes twice as long.
+        refused_work: that nobody did because its client was refused for good: it has the delay of the cap.
     """
     first = min(round(COLD_S * STEPS_PER_S), world.steps // 2)
-    return _loads(world, servers, slice(first, world.steps), waited_work)
+    return _loads(world, servers, slice(first, world.steps), waited_work, refused_work)
 
 
 def cold_start(world: World, servers: Servers, counts: FloatArray) -> Cold:
@@ -72,7 +75,7 @@ def cold_start(world: World, servers: Servers, counts: FloatArray) -> Cold:
     ratio = math.nan
     if busy.any():
         ratio = float((np.nanmax(seconds[busy] / capacity[busy], 1) / cluster[busy]).mean())
-    return Cold(delay=_loads(world, servers, part, 0.0).delay, connections_max_over_mean=ratio)
+    return Cold(delay=_loads(world, servers, part).delay, connections_max_over_mean=ratio)
 
 
 def storm_share(world: World, accepts: IntArray, moments: Sequence[int]) -> float:
@@ -120,7 +123,7 @@ def series(servers: Servers) -> Series:
     return Series(times_s=np.arange(0.5, len(load)) * (width * STEP_S), load=load)
 
 
-def _loads(world: World, servers: Servers, part: slice, waited_work: float) -> Loads:
+def _loads(world: World, servers: Servers, part: slice, waited_work: float = 0.0, refused_work: float = 0.0) -> Loads:
     used, alive = servers.utilisation[part], servers.existed[part]
     capacity = world.capacity[: world.steps][part] * alive
     work = used * capacity
@@ -128,11 +131,12 @@ def _loads(world: World, servers: Servers, part: slice, waited_work: float) -> L
     delay = 1 / (1 - np.minimum(used, UTILISATION_MAX))
     if len(servers.backlog) == world.steps:
         delay += servers.backlog[part] / world.scenario.fleet.request_s
-        np.minimum(delay, 1 / (1 - UTILISATION_MAX), out=delay)
+        np.minimum(delay, DELAY_MAX, out=delay)
+    refused, asked = refused_work / STEP_S, total + refused_work / STEP_S
     by_used = _Weighted(used, work)
     by_delay = _Weighted(delay, work)
     return Loads(
-        delay=float((delay * work).sum()) / total + waited_work / (total * STEP_S),
+        delay=(float((delay * work).sum()) + waited_work / STEP_S + DELAY_MAX * refused) / asked,
         delay_quantiles=tuple(by_delay.quantile(level) for level in DELAY_LEVELS),
         utilisation_p99=by_used.quantile(0.99),
         over=float((np.maximum(used - 1, 0.0) * capacity).sum()) / total,

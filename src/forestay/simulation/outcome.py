@@ -43,7 +43,8 @@ class Outcome:
         policy: name.
         delay: load-weighted mean of 1 / (1 - utilisation), utilisation capped at .98; 1 is idle. With "fifo" servers
             the backlog over the time of a request comes on top, under the same cap. So does waiting for a place
-            (queue, refusals) over the life of the connection, without a cap.
+            (queue, refusals) over the life of the connection, without a cap; clients that are refused for good count
+            with their work and the delay of the cap, 50.
         delay_quantiles: load-weighted quantiles of 1 / (1 - utilisation) at DELAY_LEVELS, ascending.
         utilisation_p99: utilisation that 99 % of the work meets at most.
         over: part of the work above 100 % utilisation.

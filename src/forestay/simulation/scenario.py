@@ -193,6 +193,15 @@ class Surge(Section):
     announced_s: Seconds = 0.0
     """How long before the start the policy is told; 0: never."""
 
+    def starts_s(self, first_s: float, end_s: float) -> list[float]:
+        """When it starts within (first_s, end_s)."""
+        if not self.every_s:
+            return [self.first_s] if first_s < self.first_s < end_s else []
+        skipped = max(math.floor((first_s - self.first_s) / self.every_s) + 1, 0)
+        return [
+            self.first_s + k * self.every_s for k in range(skipped, math.ceil((end_s - self.first_s) / self.every_s))
+        ]
+
 
 class Cycle(Section):
     """Time of day: a slow sine in the arrival rate."""
@@ -206,7 +215,7 @@ class Cycle(Section):
 class Reports(Section):
     """What the policy hears of load."""
 
-    interval_s: Annotated[Number, Field(ge=1, le=60)] = 1.0
+    interval_s: Annotated[int, BeforeValidator(_not_boolean), Field(ge=1, le=60)] = 1
     """Each report is the mean over this time; whole seconds."""
     delay_s: Annotated[Number, Field(ge=0, le=60)] = 1.0
     """Age on arrival, to 0.1 s."""

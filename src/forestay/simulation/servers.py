@@ -11,7 +11,9 @@ from typing import TypeAlias
 import numpy as np
 
 from forestay.model.plan import BoolArray, FloatArray
-from forestay.simulation.world import ACCEPT_S, LIFE_MIN_S, STEP_S, STEPS_PER_S, World
+from forestay.simulation.steps import STEP_S, STEPS_PER_S
+from forestay.simulation.traffic import LIFE_MIN_S
+from forestay.simulation.world import ACCEPT_S, World
 
 BACKLOG_MAX_S = 10.0
 """Work that would wait longer is given up: its client does not wait for the answer."""

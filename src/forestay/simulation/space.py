@@ -8,6 +8,7 @@ for surges and for the servers that are away.
 import math
 from typing import TypeVar
 
+from forestay.simulation.chance import generator
 from forestay.simulation.scenario import (
     Background,
     Bursts,
@@ -24,7 +25,6 @@ from forestay.simulation.scenario import (
     Tokens,
     Traffic,
 )
-from forestay.simulation.world import generator
 
 T = TypeVar("T")
 
@@ -196,7 +196,7 @@ class _Draw:
         if not chance.happens(0.25):
             return Reports()
         return Reports(
-            interval_s=chance.pick((1.0, 1.0, 1.0, 2.0, 5.0)),
+            interval_s=chance.pick((1, 1, 1, 2, 5)),
             delay_s=chance.even(0.1, 4.0),
             noise=chance.even(0.0, 0.1),
             loss=chance.even(0.0, 0.3),

@@ -13,7 +13,8 @@ from forestay.placement.fitness import KAPPA
 from forestay.simulation.engine import connection_number
 from forestay.simulation.peers.limit import HORIZONS_S, SPACING_S, CausalLimit
 from forestay.simulation.servers import Servers
-from forestay.simulation.world import ACCEPT_S, AHEAD_STEPS, STEP_S, STEPS_PER_S, World
+from forestay.simulation.steps import AHEAD_STEPS, STEP_S, STEPS_PER_S
+from forestay.simulation.world import ACCEPT_S, World
 
 OWN = 0.5
 """The price is that of the middle of what the newcomer adds: its mean, for it is known."""

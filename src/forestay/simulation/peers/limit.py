@@ -18,7 +18,8 @@ from forestay.simulation.peers.laws import Law
 from forestay.simulation.peers.peer import Peer
 from forestay.simulation.peers.population import AGES_S, Population
 from forestay.simulation.servers import Servers
-from forestay.simulation.world import ACCEPT_S, STEP_S, STEPS_PER_S, World
+from forestay.simulation.steps import STEP_S, STEPS_PER_S
+from forestay.simulation.world import ACCEPT_S, World
 
 HORIZONS_S: FloatArray = np.concatenate([[0.0, 0.5], np.arange(1.0, 11.0), np.arange(12.0, 31.0, 2.0)])
 """Finer than the balancer's: what it loses by its own grid is its loss."""

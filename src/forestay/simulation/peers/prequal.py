@@ -3,8 +3,9 @@
 Source: Wydrowski et al., "Load is not what you should balance: introducing Prequal", NSDI 2024. A pool of at most 16
 probes not older than 1 s; 3 probes a placement; a probe is hot where its requests in flight (RIF) are over the .84
 quantile of those seen lately; the cold one of the lowest latency wins, else the hot one of the lowest RIF; the winner's
-RIF counts the newcomer; with each placement one probe leaves, in turn the oldest and the worst; a probe is used only so
-often; under two probes the pick is random; when nothing is placed, probes are sent all the same.
+RIF counts the newcomer; with each placement one probe leaves, in turn the oldest and the worst; a probe is used
+max(1, 2 / ((1 - pool / endpoints) probes - 1)) times, rounded at random; under two probes the pick is random; when
+nothing is placed, probes are sent all the same.
 
 Ours differs in favour of the peer: answers come at once and are exact, RIF counts per capacity, the pool holds the
 newest probe of each endpoint only, so that it sees more of them.
@@ -43,6 +44,7 @@ class Prequal(Random):
         super().__init__(seed)
         self._hot_quantile = hot_quantile
         self._pool: dict[int, list[float]] = {}  # by slot, oldest first: when, RIF, latency, uses left
+        self._uses = math.inf  # of one probe, mean
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
         self._worst_next = False
@@ -60,6 +62,9 @@ class Prequal(Random):
 
     def changed(self, now_s: float) -> None:
         """Whoever takes no newcomers is out of the pool."""
+        renewed = (1 - POOL / max(len(self.up), 1)) * PROBES - 1  # by each placement, net of the one that leaves
+        # Where the pool holds nearly everybody, probes are renewed faster than they are used up.
+        self._uses = max(1.0, 2.0 / renewed) if renewed > 0 else math.inf
         self._pool = {slot: probe for slot, probe in self._pool.items() if slot in self.up}
 
     def step(self, now_s: float) -> None:
@@ -71,7 +76,8 @@ class Prequal(Random):
         """By the pool, which is then replenished."""
         self._expire(now_s)
         hot = self.hot_above()
-        slot = self.choose([slot for slot in self._pool if slot in candidates], hot)
+        probed = list(self._pool) if candidates is self.up else [slot for slot in self._pool if slot in candidates]
+        slot = self.choose(probed, hot)
         if slot < 0:
             slot = super().pick(candidates, now_s)
         else:
@@ -82,10 +88,12 @@ class Prequal(Random):
 
     def note(self, slot: int, rif: float, latency: float, now_s: float) -> None:
         """A probe's answer."""
-        self._pool.pop(slot, None)
-        if len(self._pool) >= POOL:
-            del self._pool[next(iter(self._pool))]
-        self._pool[slot] = [now_s, rif, latency, self._uses()]
+        pool = self._pool
+        if slot in pool:
+            del pool[slot]
+        elif len(pool) >= POOL:
+            del pool[next(iter(pool))]
+        pool[slot] = [now_s, rif, latency, self._uses + self.random()]
         self._recent.append(rif)
         insort(self._sorted, rif)
         if len(self._recent) > RECENT:
@@ -113,27 +121,21 @@ class Prequal(Random):
         if self._asks is None:
             return
         asked: list[int] = []
-        while len(asked) < min(PROBES, len(candidates)):
-            slot = candidates[int(self.random() * len(candidates))]
+        count, random = len(candidates), self.random
+        while len(asked) < PROBES and len(asked) < count:
+            slot = candidates[int(random() * count)]
             if slot not in asked:
                 asked.append(slot)
-        for slot in asked:
-            rif, latency = self._asks.in_flight(self.ids[slot]), self._asks.slowdown(self.ids[slot], now_s)
-            self.note(slot, rif / self.capacity[slot], latency, now_s)
-
-    def _uses(self) -> int:
-        """How often a probe may be used: max(1, 2 / ((1 - pool / endpoints) probes - removed)), rounded at random."""
-        renewed = (1 - POOL / max(len(self.up), 1)) * PROBES - 1
-        if renewed <= 0:  # as many probes as endpoints: they are renewed faster than they are used up
-            return 1 << 30
-        return int(max(1.0, 2.0 / renewed) + self.random())
+                endpoint_id = self.ids[slot]
+                rif = self._asks.in_flight(endpoint_id) / self.capacity[slot]
+                self.note(slot, rif, self._asks.slowdown(endpoint_id, now_s), now_s)
 
     def _use(self, slot: int) -> None:
         """The probe knows of the newcomer."""
         probe = self._pool[slot]
         probe[1] += 1.0 / self.capacity[slot]
-        probe[3] -= 1
-        if probe[3] <= 0:
+        probe[3] -= 1.0
+        if probe[3] < 1.0:
             del self._pool[slot]
 
     def _expire(self, now_s: float) -> None:

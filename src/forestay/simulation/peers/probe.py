@@ -6,10 +6,9 @@ from forestay.simulation.world import World
 
 
 class Probe:
-    """Asks the servers of a run how slow they are."""
+    """Asks the servers of a run."""
 
     def __init__(self, world: World, servers: Servers) -> None:
-        self._utilisation = servers.utilisation_now
         self._servers = servers
         self._request_s = world.scenario.fleet.request_s
         self._server = {endpoint_id: server for server, endpoint_id in enumerate(world.endpoint_ids)}
@@ -17,7 +16,8 @@ class Probe:
     def slowdown(self, endpoint_id: str, now_s: float) -> float:
         """How long a request takes there, over what it takes on an idle server: the delay that counts in the end."""
         server = self._server[endpoint_id]
-        sharing = 1.0 / (1.0 - min(self._utilisation(server, now_s), UTILISATION_MAX))
+        used = self._servers.utilisation_now(server, now_s)
+        sharing = 1.0 / (1.0 - (used if used < UTILISATION_MAX else UTILISATION_MAX))
         return sharing + self._servers.backlog_s[server] / self._request_s
 
     def in_flight(self, endpoint_id: str) -> int:

@@ -2,8 +2,8 @@
 
 Source: Dropbox Robinhood (dropbox.tech, "What's new with Robinhood, our in-house load balancing service", 2024): the
 setpoint is the service's average utilisation, the controller's output is the change of the endpoint's weight, weights
-are normalised, clients do weighted round robin. The gains are not published; these are ours, tuned on short and long
-connections alike.
+are normalised, clients do weighted round robin. A controller whose output is a change is one in velocity form. Gains are
+not published; these did best over short and long connections, with and without background.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from forestay.model.load import LoadReport
 from forestay.simulation.peers.deadlines import Deadlines
 from forestay.simulation.peers.peer import Peer
 
-PROPORTIONAL = 0.05
-INTEGRAL = 0.0
-DERIVATIVE = 0.5
+PROPORTIONAL = 0.6
+INTEGRAL = 0.05
+"""A derivative gain only made more of the reports' noise, so there is none."""
 WEIGHT_MIN, WEIGHT_MAX = 0.05, 20.0
 """Of the mean."""
 
@@ -26,7 +26,6 @@ class Robinhood(Peer):
         super().__init__(seed)
         self._weight: list[float] = []
         self._error: list[float | None] = []
-        self._integral: list[float] = []
         self._fresh: set[int] = set()
         self._turns = Deadlines(self.random)
 
@@ -35,7 +34,6 @@ class Robinhood(Peer):
         if slot == len(self._weight):
             self._weight.append(1.0)
             self._error.append(None)
-            self._integral.append(0.0)
         self._error[slot] = None
 
     def changed(self, now_s: float) -> None:
@@ -69,11 +67,9 @@ class Robinhood(Peer):
 
     def _control(self, slot: int, error: float) -> None:
         """`error`: relative, positive where the endpoint could do more."""
-        before = self._error[slot]
+        last = self._error[slot]
         self._error[slot] = error
-        self._integral[slot] += error
-        change = PROPORTIONAL * error + INTEGRAL * self._integral[slot]
-        change += DERIVATIVE * (error - before) if before is not None else 0.0
+        change = INTEGRAL * error + (PROPORTIONAL * (error - last) if last is not None else 0.0)
         self._weight[slot] = min(max(self._weight[slot] * (1.0 + change), WEIGHT_MIN), WEIGHT_MAX)
 
     def _schedule(self) -> None:
