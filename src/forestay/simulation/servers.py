@@ -69,7 +69,9 @@ class Servers:
         self._plain = not (self._ramp_s or self._accept_rate or hot.share)
         self._part = [0.0] * servers  # corrects a + b t to the exact work of the running step
         size = servers * world.steps
-        self._due_a, self._due_b, self._due_part, self._due_accept = ([0.0] * size for _ in range(4))
+        self._due_a, self._due_part = [0.0] * size, [0.0] * size
+        self._due_b = [0.0] * size if self._ramp_s else []
+        self._due_accept = [0.0] * size if self._accept_rate else []
         self._work: list[list[float]] = []  # finished steps that are not yet in `utilisation`
         self._backlogs: list[list[float]] | None = None
         self._absorbed = 0
@@ -199,14 +201,14 @@ class Servers:
         span = slice(step * self._n, (step + 1) * self._n)
         self._part = self._due_part[span]
         self.a = [x + y for x, y in zip(self.a, self._due_a[span], strict=True)]
-        if self._plain:
-            return
-        self.b = [x + y for x, y in zip(self.b, self._due_b[span], strict=True)]
-        self.accept = [x + y for x, y in zip(self.accept, self._due_accept[span], strict=True)]
+        if self._due_b:
+            self.b = [x + y for x, y in zip(self.b, self._due_b[span], strict=True)]
+        if self._due_accept:
+            self.accept = [x + y for x, y in zip(self.accept, self._due_accept[span], strict=True)]
 
     def finish(self) -> None:
         """The running step is over: its work is what it is."""
-        if self._plain:
+        if not self._due_b:
             work = [a * STEP_S + part for a, part in zip(self.a, self._part, strict=True)]
         else:
             end_s = (self._step + 1) / STEPS_PER_S
