@@ -27,7 +27,8 @@ from forestay.simulation.outcome import Outcome
 from forestay.simulation.peers import PEERS
 from forestay.simulation.policy import Policy
 from forestay.simulation.scenario import PACKAGED, Scenario
-from forestay.simulation.world import COLD_S, World
+from forestay.simulation.steps import COLD_S
+from forestay.simulation.world import World
 
 SCENARIOS = ("ramp10", "four", "periodic15", "hidden_classes", "heavy_tail")
 SETTINGS = BalancerSettings(overload="place")
