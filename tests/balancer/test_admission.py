@@ -75,6 +75,32 @@ def test_a_queue_serves_those_who_came_first() -> None:
     assert served
 
 
+def test_clients_that_wait_take_turns() -> None:
+    cluster = cluster_at({A: 0.8, B: 0.8})
+    while cluster.place().kind == "admit":
+        pass
+    greedy = [cluster.place(client="greedy").connection_id for _ in range(20)]
+    modest = cluster.place(client="modest").connection_id
+    cluster.second({A: 0.2, B: 0.2})
+    served = [verdict.connection_id for verdict in cluster.balancer.poll(cluster.now_s)]
+    assert served.index(modest) < served.index(greedy[1])
+
+
+def test_who_polls_often_gets_a_seconds_places_spread_over_it() -> None:
+    cluster = cluster_at({A: 0.8, B: 0.8})
+    cluster.admit(40)
+    for _ in range(500):
+        cluster.place()
+    cluster.balancer.poll(cluster.now_s + 0.95)
+    cluster.second({A: 0.5, B: 0.5})
+    offered = int((cluster.plan.table.slots + cluster.plan.table.paced).sum())
+    at_once = len(cluster.balancer.poll(cluster.now_s))
+    later = sum(len(cluster.balancer.poll(cluster.now_s + tenth / 10)) for tenth in range(1, 11))
+    assert 5 < offered < 500
+    assert at_once + later == pytest.approx(offered, abs=1)
+    assert at_once < offered / 2
+
+
 def test_nobody_overtakes_the_queue_unless_there_is_room_for_all() -> None:
     cluster = Cluster()
     for endpoint_id in (A, B):

@@ -1,4 +1,4 @@
-"""Headroom, pace, queue and token buckets."""
+"""Headroom, pace and token buckets."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestay.model.plan import UNLIMITED
-from forestay.placement.admission import ClientRates, Pace, Queue, Waiting, headroom_slots
+from forestay.placement.admission import ClientRates, Pace, headroom_slots
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,31 +61,6 @@ def test_a_pace_that_was_not_used_is_not_saved_up() -> None:
     for _ in range(100):
         later = pace.allow(np.array([60.0]), nothing, eligible, 1.0)
     assert first[0] < later[0] <= 60.0
-
-
-def waiting(name: str, deadline_s: float = 5.0) -> Waiting:
-    return Waiting(name, deadline_s, "", None, frozenset())
-
-
-def test_a_queue_is_served_in_the_order_of_arrival_and_who_leaves_is_gone() -> None:
-    queue = Queue(3)
-    for name in "abc":
-        queue.push(waiting(name))
-    assert queue.full
-    assert queue.remove("b")
-    assert not queue.remove("b")
-    queue.push(waiting("d"))
-    assert [one.connection_id for one in queue] == ["a", "c", "d"]
-    assert "c" in queue
-
-
-def test_a_queue_may_be_changed_while_it_is_looked_through() -> None:
-    queue = Queue(10)
-    for name in "abc":
-        queue.push(waiting(name))
-    for one in queue:
-        queue.remove(one.connection_id)
-    assert len(queue) == 0
 
 
 @settings(max_examples=60, deadline=None)

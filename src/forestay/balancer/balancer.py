@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 
@@ -29,8 +30,12 @@ from forestay.model.horizons import HORIZONS_S
 from forestay.model.load import LoadReport
 from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, FloatArray, Forecast, IntArray, Plan, Verdict
-from forestay.placement.admission import ClientRates, Queue, Waiting
+from forestay.placement.admission import ClientRates
+from forestay.placement.waiting import Drip, Queue, Waiting
 from forestay.placement.weights import weigh
+
+PASSED_OVER_MAX = 64
+"""Waiting connections that exclude endpoints, and so may find none where others do, looked past in one poll."""
 
 
 class Balancer:
@@ -49,7 +54,8 @@ class Balancer:
         self._forecaster = Forecaster(rng, self.settings.pickers)
         self._pricing = Pricing(self.settings, float(rng.random()))
         self._places = Places(seed)
-        self._queue = Queue(self.settings.queue_max)
+        self._queue: Queue[Waiting] = Queue(self.settings.queue_max)
+        self._drip = Drip()
         self._clients = ClientRates(self.settings.client_rate_per_s, self.settings.client_burst)
         self._connections: dict[str, int] = {}  # open: id -> population slot
         self._names: dict[int, str] = {}  # and back
@@ -182,7 +188,7 @@ class Balancer:
             connection_id: unique; asking again for one that is reserved gives the same answer.
             now_s: this moment.
             hint: what kind of connection it is (class, tenant, ...): kinds' cost and survival are learned apart.
-            client: key of the client for rate limits; "": none.
+            client: key of the client, for its rate limit and its turn where it has to wait; "": none.
             zone: endpoints of this zone win while their price is within `prefer_factor` of the cheapest.
             prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
             exclude: endpoints that must not be chosen, e.g. because they just failed.
@@ -203,7 +209,8 @@ class Balancer:
         verdict = self._put_off(connection_id)
         if verdict.kind == "queue":
             deadline_s = now_s + self.settings.queue_deadline_s
-            self._queue.push(Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude), kind))
+            waiting = Waiting(connection_id, deadline_s, zone, prefer, frozenset(exclude), kind)
+            self._queue.push(connection_id, waiting, client)
         return verdict
 
     def preview(
@@ -227,19 +234,34 @@ class Balancer:
         return self._put_off(connection_id)
 
     def poll(self, now_s: float) -> list[Verdict]:
-        """Verdicts of queued connections whose turn or deadline has come, in order of arrival."""
+        """Verdicts of queued connections whose turn or deadline has come.
+
+        Clients take turns, without client keys it is in order of arrival; the places of a second are handed out over
+        that second to who polls often enough, ten times a second or more.
+        """
         now_s = self._clock(now_s)
-        verdicts = []
-        for waiting in self._queue:
+        verdicts: list[Verdict] = []
+        if not self._queue.waiting:
+            return verdicts
+        if self._places.outdated:
+            self._refresh()
+        allowed = self._drip.allow(max(self._places.offered, self._places.spare), now_s)
+        for waiting in self._queue.first(allowed + PASSED_OVER_MAX):
+            if len(verdicts) == allowed:
+                break
             slot, _ = self._choose(waiting.zone, waiting.prefer, waiting.exclude, waiting.kind)
             if slot >= 0:
-                self._queue.remove(waiting.connection_id)
-                verdicts.append(self._admit(waiting.connection_id, slot, "queued", now_s, waiting.kind))
-            elif waiting.deadline_s <= now_s:
+                self._drip.take()
+                verdicts.append(self._serve(waiting, slot))
+            elif not waiting.exclude:  # nobody behind can be served either
+                break
+        for waiting in list(takewhile(lambda waiting: waiting.deadline_s <= now_s, self._queue)):
+            slot, _ = self._choose(waiting.zone, waiting.prefer, waiting.exclude, waiting.kind)
+            if slot >= 0:  # handing out evenly must not refuse anybody
+                verdicts.append(self._serve(waiting, slot))
+            else:
                 self._queue.remove(waiting.connection_id)
                 verdicts.append(Verdict("shed", waiting.connection_id, "", "deadline", self._retry_after_s()))
-            elif not waiting.exclude:  # nobody behind can be served either, and their deadlines are later
-                break
         return verdicts
 
     def opened(self, connection_id: str, endpoint_id: str, now_s: float, hint: str = "") -> None:
@@ -449,6 +471,10 @@ class Balancer:
         self._decisions.newest[connection_id] = (now_s, endpoint_id, reason, evidence, ids)
         # Half the time of Verdict(...): a named tuple's own constructor is written in Python.
         return tuple.__new__(Verdict, ("admit", connection_id, endpoint_id, reason, 0.0))
+
+    def _serve(self, waiting: Waiting, slot: int) -> Verdict:
+        self._queue.remove(waiting.connection_id)
+        return self._admit(waiting.connection_id, slot, "queued", self._now_s, waiting.kind)
 
     def _note_pick(self, connection_id: str, slot: int, now_s: float) -> None:
         """Remember why a data plane picked `slot` from the table, as far as can be told afterwards."""

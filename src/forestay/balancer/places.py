@@ -33,6 +33,7 @@ class Places:
         outdated: True where endpoints changed since: `renew` before choosing.
         reserved: reservations by connection, oldest first: slot, when, and the connection's kind.
         peek: the cheapest slot, not counted yet; -1 where nobody may take one more.
+        offered: places there were when the table was made.
         spare: places left until the next table, more or less; newcomers pass the queue while all fit.
     """
 
@@ -40,7 +41,7 @@ class Places:
         nothing, limits = np.zeros((0, HORIZONS)), np.zeros(0, np.int64)
         self.table = Table((), nothing, nothing, np.full(HORIZONS, 1 / HORIZONS), np.zeros(HORIZONS), limits, limits)
         self.outdated = False
-        self.spare = 0
+        self.offered = self.spare = 0
         self._seed = seed
         self._placed: IntArray = limits  # cumulative placements by slot
         self._placed_then: IntArray = limits  # when the table was made
@@ -76,7 +77,7 @@ class Places:
         for slot, _, _ in self.reserved.values():
             reserved[slot] += 1
         self.table = table
-        self.spare = int((table.slots + table.paced).sum())
+        self.offered = self.spare = int((table.slots + table.paced).sum())
         self.outdated = False
         self._placed_then = self._placed.copy()
         self._scale = cast("memoryview[float]", outlook.scale.data)

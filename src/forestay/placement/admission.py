@@ -5,8 +5,6 @@ that overload is met by waiting first and by refusing last.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,54 +56,6 @@ class Pace:
         credit = np.maximum(self._credit - np.where(eligible, 0, taken), 0.0) + rate * dt_s
         self._credit = np.minimum(credit, np.where(room > 0, np.maximum(rate * CREDIT_S, 1.0), 0.0))
         return self._credit.astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One queued connection: what `place` was asked, and until when it waits."""
-
-    connection_id: str
-    deadline_s: float
-    zone: str
-    prefer: str | None
-    exclude: frozenset[str]
-    kind: int = 0
-
-
-class Queue:
-    """Connections that wait for an endpoint, first come first served; bounded.
-
-    Attributes:
-        size_max: one more is not taken; those that wait already may stay when it falls.
-    """
-
-    def __init__(self, size_max: int) -> None:
-        self.waiting: OrderedDict[str, Waiting] = OrderedDict()
-        self.size_max = size_max
-
-    def __len__(self) -> int:
-        return len(self.waiting)
-
-    def __contains__(self, connection_id: object) -> bool:
-        return connection_id in self.waiting
-
-    def __iter__(self) -> Iterator[Waiting]:
-        return iter(list(self.waiting.values()))
-
-    @property
-    def full(self) -> bool:
-        """Whether nobody else may wait."""
-        return len(self.waiting) >= self.size_max
-
-    def push(self, waiting: Waiting) -> None:
-        """Queue one that does not wait yet."""
-        assert not self.full
-        assert waiting.connection_id not in self.waiting
-        self.waiting[waiting.connection_id] = waiting
-
-    def remove(self, connection_id: str) -> bool:
-        """Take one out; False where it was not waiting."""
-        return self.waiting.pop(connection_id, None) is not None
 
 
 class ClientRates:
