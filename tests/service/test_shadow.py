@@ -1,11 +1,16 @@
 """The API of a cluster in shadow mode."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from forestay import Balancer, Endpoint
+from forestay import Balancer, Endpoint, LoadReport
 from forestay.control.loop import ClusterLoop
 from forestay.control.shadow.shadow import Shadow, ShadowRule
 from forestay.service.api import create_app
@@ -13,8 +18,13 @@ from forestay.service.exposition import Metrics
 from tests.control.worlds import A, B, DictStore
 
 from .test_api import problem
+from .test_fuzz import SCALARS, VALUES
 
 CHAT = "/v1/clusters/chat"
+OBSERVATIONS = st.fixed_dictionaries(
+    {"event": st.sampled_from(["opened", "closed"]), "id": st.sampled_from(["a", "b"]) | SCALARS},
+    optional={"endpoint": st.sampled_from([A, B]) | SCALARS, "at": SCALARS, "client": SCALARS, "hint": SCALARS},
+)
 LOADS = [{"cluster": "chat", "endpoint": endpoint_id, "load": 0.4, "open_connections": 2} for endpoint_id in (A, B)]
 
 
@@ -135,6 +145,30 @@ async def test_a_bad_observation_names_its_field(
     assert answer["errors"][0]["field"] == field
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(observations=st.lists(OBSERVATIONS, max_size=4) | VALUES)
+def test_any_observation_is_taken_or_refused_and_harms_nothing(observations: Any) -> None:
+    async def answer() -> httpx.Response:
+        shadow = Shadow("chat", ShadowRule(warm_up_s=0.0))
+        loop = ClusterLoop("chat", Balancer(), DictStore(), shadow=shadow)
+        loop.endpoints.replace("config", [Endpoint(A), Endpoint(B)], loop.clock.now_s())
+        await loop.start()
+        loop.report(LoadReport(A, loop.clock.now_s(), load=0.5))
+        turn(loop, shadow)
+        transport = httpx.ASGITransport(create_app({"chat": loop}))
+        async with httpx.AsyncClient(transport=transport, base_url="http://forestay") as client:
+            content = json.dumps({"observations": observations}).encode()
+            response = await client.post(f"{CHAT}/observations", content=content)
+            turn(loop, shadow)
+            assert (await client.get(f"{CHAT}/shadow")).status_code == 200
+        return response
+
+    response = asyncio.run(answer())
+    assert response.status_code in (200, 422)
+    if response.status_code == 422:
+        assert response.json()["detail"]
+
+
 async def test_the_metrics_say_the_same(observed: ClusterLoop, shadow: Shadow, client: httpx.AsyncClient) -> None:
     await client.post("/v1/reports", json=LOADS)
     turn(observed, shadow)
@@ -150,6 +184,7 @@ async def test_the_metrics_say_the_same(observed: ClusterLoop, shadow: Shadow, c
         'forestay_background_total{activity="access_log",cluster="chat",outcome="judged"} 5.0',
         'forestay_shadow_server_seconds_total{cluster="chat",over="0.7",world="as_is"} 0.0',
         'forestay_shadow_caveat{caveat="warming_up",cluster="chat"} 0.0',
-        'forestay_shadow_max_over_mean_ratio{cluster="chat",world="would_be"} 1.0',
     ):
         assert sample in page
+    even = 'forestay_shadow_max_over_mean_ratio{cluster="chat",world="would_be"} '
+    assert [float(line.removeprefix(even)) for line in page if line.startswith(even)] == [pytest.approx(1.0)]

@@ -49,12 +49,16 @@ class EventCalendar:
 
     def __init__(self, balancer: Balancer, clock: Clock) -> None:
         self.revision = 0
-        self._balancer = balancer
+        self._balancers = [balancer]
         self._clock = clock
         self._events: dict[str, AnnouncedEvent] = {}
 
     def __iter__(self) -> Iterator[AnnouncedEvent]:
         return iter(self._events.values())
+
+    def tell_also(self, balancer: Balancer) -> None:
+        """Tell a second balancer as well, from now on."""
+        self._balancers.append(balancer)
 
     def announce(self, event: AnnouncedEvent) -> None:
         """Tell the balancer of an event.
@@ -91,4 +95,5 @@ class EventCalendar:
     def _tell(self, name: str, starts_at: float, ends_at: float, arrival_factor: float) -> None:
         to_monotonic = self._clock.monotonic
         event = Event(name, to_monotonic(starts_at), to_monotonic(ends_at), arrival_factor)
-        self._balancer.announce(event, self._clock.now_s())
+        for balancer in self._balancers:
+            balancer.announce(event, self._clock.now_s())

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from forestay import Endpoint
+from forestay.control.events import AnnouncedEvent
 from forestay.control.shadow.shadow import ShadowRule
 from forestay.control.shadow.sightings import Sighting
 from tests.control.worlds import A, B
@@ -194,6 +195,24 @@ def test_endpoints_may_come_and_go_between_ticks(observed: Observed) -> None:
     observed.closes("c1")
     observed.second(BUSY_A)
     assert observed.shadow.connections_as_is == observed.shadow.connections_would_be == {A: 0, B: 0}
+
+
+def test_the_would_be_world_knows_of_announced_events(observed: Observed) -> None:
+    for number in range(40):
+        observed.opens(f"c{number}", (A, B)[number % 2])
+        observed.second({A: 0.005 * number, B: 0.005 * number})
+    before = expected(observed)
+    wall_s = observed.loop.clock.wall_s()
+    observed.loop.events.announce(AnnouncedEvent("final", wall_s, wall_s + 600, 50.0))
+    observed.second({A: 0.2, B: 0.2})
+    assert all(after > 1.2 * now for after, now in zip(expected(observed), before, strict=True))
+
+
+def expected(observed: Observed) -> tuple[float, float]:
+    """Load of A in 30 s, as both balancers forecast it."""
+    balancers = observed.loop.balancer, observed.shadow._world.balancer
+    first, second = (balancer.tick(observed.now_s).forecast.at(30.0)[A] for balancer in balancers)
+    return first, second
 
 
 def test_the_forecasts_skill_is_shown_where_load_follows_connections() -> None:

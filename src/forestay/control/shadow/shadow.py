@@ -19,6 +19,7 @@ import structlog
 from forestay.balancer import Balancer
 from forestay.control.clock import Clock
 from forestay.control.directory import EndpointDirectory
+from forestay.control.events import EventCalendar
 from forestay.control.ports import ConnectionSink
 from forestay.control.shadow.hindsight import HORIZON_S, Hindsight
 from forestay.control.shadow.intake import Intake
@@ -44,6 +45,7 @@ class Host(Protocol):
 
     balancer: Balancer
     endpoints: EndpointDirectory
+    events: EventCalendar
     reports: dict[str, LoadReport]
     clock: Clock
 
@@ -108,6 +110,7 @@ class Shadow:
         self._host = host
         self.intake.clock = host.clock
         self._world = WouldBeWorld(host.balancer.settings, self.rule.seed)
+        host.events.tell_also(self._world.balancer)
 
     async def start(self, sink: ConnectionSink) -> None:
         """See `DataPlane`."""

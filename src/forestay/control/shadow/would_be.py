@@ -50,7 +50,7 @@ class WouldBeWorld:
             if leaving:
                 balancer.drain_endpoint(endpoint.id, now_s)
             balancer.set_health(endpoint.id, state.healthy, now_s)
-        for endpoint_id in self._told.keys() - seen:
+        for endpoint_id in sorted(self._told.keys() - seen):
             del self._told[endpoint_id]
             balancer.remove_endpoint(endpoint_id, now_s)
 
