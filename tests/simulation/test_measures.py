@@ -79,12 +79,24 @@ def test_cold_start_compares_connections_per_capacity() -> None:
 
 
 def test_the_share_of_a_storm_is_measured_at_its_busiest_second() -> None:
+    drawn = world()
+    servers = at(drawn, 0.5, 0.5)
     accepts = np.zeros((600, 2), dtype=np.int64)
     accepts[200] = (50, 50)
     accepts[201] = (3, 0)
-    assert measures.storm_share(world(), accepts, [2000]) == pytest.approx(50 / 25)
-    assert math.isnan(measures.storm_share(world(), accepts, []))
-    assert math.isnan(measures.storm_share(world(), accepts, [4000]))
+    assert measures.storm_share(drawn, servers, accepts, [2000]) == pytest.approx(50 / 25)
+    assert math.isnan(measures.storm_share(drawn, servers, accepts, []))
+    assert math.isnan(measures.storm_share(drawn, servers, accepts, [4000]))
+
+
+def test_a_server_that_takes_everything_has_taken_the_share_of_those_that_take_nothing() -> None:
+    drawn = world()
+    servers = at(drawn, 0.5, 0.5)
+    accepts = np.zeros((600, 2), dtype=np.int64)
+    accepts[200] = (40, 0)
+    assert measures.storm_share(drawn, servers, accepts, [2000]) == pytest.approx(4.0)
+    servers.existed[2000:, 1] = False
+    assert measures.storm_share(drawn, servers, accepts, [2000]) == pytest.approx(1.0)
 
 
 def test_overload_after_a_death_is_counted_for_a_minute() -> None:

@@ -78,24 +78,24 @@ def cold_start(world: World, servers: Servers, counts: FloatArray) -> Cold:
     return Cold(delay=_loads(world, servers, part).delay, connections_max_over_mean=ratio)
 
 
-def storm_share(world: World, accepts: IntArray, moments: Sequence[int]) -> float:
+def storm_share(world: World, servers: Servers, accepts: IntArray, moments: Sequence[int]) -> float:
     """See `Outcome.storm_share`; the highest of all moments.
 
     Args:
         world: of the run.
+        servers: at its end.
         accepts: connections accepted in each second, shape (seconds, servers).
         moments: steps at which servers died, or came.
     """
     shares = []
     for moment in moments:
         second = moment // STEPS_PER_S
-        storm = accepts[second : second + STORM_S]
-        if not storm.any():
-            continue
-        alive = storm.any(0)
-        capacity = world.capacity[moment] * alive
-        fair = storm.sum(1).max() * capacity[alive] / capacity.sum()
-        shares.append(float((storm[:, alive] / fair).max()))
+        alive = servers.existed[moment : moment + STORM_S * STEPS_PER_S].any(0)
+        storm = accepts[second : second + STORM_S, alive]
+        if storm.any():
+            capacity = world.capacity[moment, alive]
+            fair = storm.sum(1).max() * capacity / capacity.sum()
+            shares.append(float((storm / fair).max()))
     return max(shares, default=math.nan)
 
 
