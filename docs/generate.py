@@ -410,6 +410,23 @@ def policies() -> str:
     )
 
 
+def placement() -> str:
+    """The figures of the last `make bench-placement`, as far as they were judged."""
+    path = DOCS.parent / "benchmarks/results/placement.json"
+    if not path.exists():
+        return "No figures are kept in the repository yet.\n"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    about, verdicts = record["about"], record["verdicts"]
+    words = {True: "holds", False: "**short**", None: "not judged"}
+    rows = ((one["what"], one["asked"], words[one["holds"]], one["measured"]) for one in verdicts)
+    seeds = " to ".join(map(str, sorted(set(about["seeds"]))))
+    return (
+        table(("Figure", "Asked", "", "Measured"), rows)
+        + f"\nMade by `{about['command']}` on {about['date']}: {len(record['scenarios'])} scenarios, "
+        f"{seeds} seeds each.\n"
+    )
+
+
 # ---- the demo
 
 
@@ -442,6 +459,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "scenarios": scenarios,
     "scenario_fields": scenario_fields,
     "policies": policies,
+    "placement": placement,
     "demo": demo,
 }
 

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,15 +124,17 @@ def test_a_bad_value_in_a_scenario_is_named_with_its_file(cli: Cli, tmp_path: Pa
 
 
 @pytest.mark.process
-async def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)])
+async def test_an_interruption_keeps_what_is_done_and_leaves_no_process(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, send: Callable[[int, int], None]
 ) -> None:
+    """By Ctrl-C, which reaches all processes, and by SIGTERM to the one that was started."""
     monkeypatch.chdir(tmp_path)
     running = started(
         "simulate", "steady", "short", "--seeds", "50", "--minutes", "4", "--jobs", "2", "--policies", "random"
     )
     await until(lambda: len(list(cache.glob("*.json"))) >= 2 or running.poll() is not None, within_s=60.0)
-    os.killpg(running.pid, signal.SIGINT)
+    send(running.pid, number)
     assert running.wait(30) == 130
     shown = " ".join((tmp_path / "out").read_text().split())
     assert "interrupted; " in shown

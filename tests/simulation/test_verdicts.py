@@ -102,6 +102,11 @@ def test_nothing_learned_is_no_excuse_to_herd(cold: float, holds: bool) -> None:
     assert judged("cold start: connections, max / mean", trio("a", 3.0, cold=cold)).holds is holds
 
 
+def test_connections_need_not_be_spread_where_the_limit_does_not() -> None:
+    outcomes = [*trio("a", 3.0, cold=1.5)[:2], outcome("limit", 2.0, "a", cold=1.3)]
+    assert judged("cold start: connections, max / mean", outcomes).holds is None
+
+
 def test_what_no_scenario_asks_for_is_not_judged() -> None:
     found = {one.what: one.holds for one in verdicts(standings(trio("a", 3.0), ROLES), {"a": Scenario(name="a")})}
     assert [what for what, holds in found.items() if holds is None] == [

@@ -1,7 +1,8 @@
 """How far a comparison is: a bar on a terminal, a line now and then elsewhere."""
 
+import signal
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -15,6 +16,8 @@ LINE_EVERY_S = 15.0
 
 class ProgressBar:
     """Shows progress on a console; a context manager around comparisons, called after every run.
+
+    Within it SIGTERM does what Ctrl-C does.
 
     Attributes:
         ended: runs that have ended, those that were known before left out.
@@ -36,6 +39,7 @@ class ProgressBar:
         self._task = self._bars.add_task("runs", total=None, left="")
 
     def __enter__(self) -> "ProgressBar":
+        self._on_sigterm = signal.signal(signal.SIGTERM, _interrupt)  # so that workers are ended and the cursor shown
         self._bars.start()
         return self
 
@@ -43,6 +47,7 @@ class ProgressBar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+        signal.signal(signal.SIGTERM, self._on_sigterm)
 
     def __call__(self, progress: Progress) -> None:
         """One more run has ended."""
@@ -55,6 +60,10 @@ class ProgressBar:
         if not self._console.is_terminal and now_s >= self._next_line_s:
             self._console.print(f"{progress.done} of {progress.total} runs, {left}", soft_wrap=True)
             self._next_line_s = now_s + LINE_EVERY_S
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _duration(seconds: float) -> str:

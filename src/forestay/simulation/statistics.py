@@ -75,6 +75,7 @@ MEASURES = (
     Measure("over_70_s", "server-seconds over 70 %", ">70,s", ".0f"),
     Measure("over_100_s", "server-seconds over 100 %", ">100,s", ".0f"),
     Measure("storm_share", "storm: accepts / fair share", "storm", ".2f"),
+    Measure("return_share", "return: accepts / fair share", "return", ".2f"),
     Measure("storm_over_100_s", "storm: server-seconds over 100 %", "st>100", ".0f"),
     Measure("cold.delay", "cold start: delay", "cold d", ".3f"),
     Measure("cold.connections_max_over_mean", "cold start: connections max / mean", "cold", ".2f"),

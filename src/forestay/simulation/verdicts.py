@@ -168,8 +168,11 @@ def _storm_over(standing: Standing) -> float | None:
     return ours / theirs
 
 
-def _cold(standing: Standing) -> float:
-    return _own(standing, "cold.connections_max_over_mean")
+def _cold(standing: Standing) -> float | None:
+    """None where the limit itself does not spread connections evenly: they are few, or known to differ in cost."""
+    measure = "cold.connections_max_over_mean"
+    even = standing.limit is None or standing.means[standing.limit][measure] <= COLD_MAX
+    return _own(standing, measure) if even else None
 
 
 def _own(standing: Standing, measure: str) -> float:
