@@ -36,7 +36,7 @@ PIECES: Final[Mapping[Piece, str]] = {
     "survival": "how long connections stay",
     "arrivals": "how many connections are expected to come",
     "background": "work that is not of connections, ahead",
-    "load": "every server's load, at once and without noise",
+    "load": "every server's load and memory, at once and without noise",
     "kind": "each connection's class",
 }
 """What can be told."""
@@ -115,8 +115,11 @@ class Told(Balancer):
         step = round(now_s * STEPS_PER_S)
         if "load" in self._pieces and self._servers is not None and step >= STEPS_PER_S:
             load = self._servers.busy(slice(step - STEPS_PER_S, step)).tolist()
+            memory = self._servers.memory if self._world.scenario.memory.load else None
             for endpoint_id in self._roster.slot:
-                super().report(LoadReport(endpoint_id, now_s, load=load[self._server_of[endpoint_id]]), now_s)
+                server = self._server_of[endpoint_id]
+                part = memory[server] if memory else None
+                super().report(LoadReport(endpoint_id, now_s, load=load[server], memory=part), now_s)
         fresh = self._roster.at_s[self._roster.fresh]
         self._told.look(now_s, float(np.median(fresh)) if fresh.size else now_s - 1.0)
         return super().tick(now_s, wall_s)

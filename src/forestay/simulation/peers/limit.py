@@ -31,7 +31,7 @@ LEVEL_EVERY = 5
 """Steps from one level of arrivals to the next."""
 
 MEMORY_MAX = 0.95
-"""Servers with more memory in use get nothing while there are others."""
+"""Servers with more memory in use get nothing while there are others; else the one with the least in use."""
 
 
 class CausalLimit(Peer):
@@ -102,7 +102,8 @@ class CausalLimit(Peer):
             candidates = [slot for slot in candidates if servers.alive[self._of[slot]]] or candidates
         if self.world.scenario.memory.load:
             memory = servers.memory
-            candidates = [slot for slot in candidates if memory[self._of[slot]] < MEMORY_MAX] or candidates
+            roomy = [slot for slot in candidates if memory[self._of[slot]] < MEMORY_MAX]
+            candidates = roomy or [min(candidates, key=lambda slot: memory[self._of[slot]])]
         cost = self.costs(now_s)
         best, slot = inf, candidates[0]
         for candidate in candidates:

@@ -2,8 +2,8 @@
 
 Source: Dropbox Robinhood (dropbox.tech, "What's new with Robinhood, our in-house load balancing service", 2024): the
 setpoint is the service's average utilisation, the controller's output is the change of the endpoint's weight, weights
-are normalised, clients do weighted round robin. A controller whose output is a change is one in velocity form. Gains are
-not published; these did best over short and long connections, with and without background.
+are normalised, clients do weighted round robin. A controller whose output is a change is one in velocity form. Gains
+are not published; these did best over short and long connections, with and without background.
 """
 
 from collections.abc import Sequence
