@@ -6,7 +6,7 @@ from benchmarks.shadow import compare
 from forestay.simulation.scenario import Scenario
 
 WORLD = """
-minutes = 6.0
+minutes = 4.0
 [fleet]
 servers = 4
 [traffic]

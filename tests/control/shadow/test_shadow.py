@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import structlog.testing
 
 from forestay import Endpoint
 from forestay.control.events import AnnouncedEvent
@@ -195,6 +196,14 @@ def test_endpoints_may_come_and_go_between_ticks(observed: Observed) -> None:
     observed.closes("c1")
     observed.second(BUSY_A)
     assert observed.shadow.connections_as_is == observed.shadow.connections_would_be == {A: 0, B: 0}
+
+
+def test_once_a_minute_the_log_says_how_it_stands(observed: Observed) -> None:
+    with structlog.testing.capture_logs() as logs:
+        observed.seconds(130, BUSY_A)
+    summaries = [line for line in logs if line["event"] == "shadow"]
+    assert len(summaries) == 2
+    assert {"judged", "same", "max_over_mean", "would_be_max_over_mean", "skill"} <= summaries[0].keys()
 
 
 def test_the_would_be_world_knows_of_announced_events(observed: Observed) -> None:

@@ -100,7 +100,7 @@ class Shadow:
         self._count: Counter[str] = Counter()  # of these, by endpoint
         self._judges_from_s = math.inf
         self._ticked_s = -math.inf
-        self._summary_due_s = -math.inf
+        self._summary_due_s = math.inf
         self._retold_s: dict[str, float] = {}  # time of the last report that the would-be world has heard, by endpoint
         self._silent: frozenset[str] = frozenset()
         self._log = log.bind(cluster=cluster)
@@ -115,6 +115,7 @@ class Shadow:
     async def start(self, sink: ConnectionSink) -> None:
         """See `DataPlane`."""
         self._sink = sink
+        self._summary_due_s = self._host.clock.now_s() + SUMMARY_EVERY_S
 
     def placed(self, endpoint_id: str) -> None:
         """See `DataPlane`; nobody is placed here."""
@@ -156,9 +157,8 @@ class Shadow:
             self._measure(loads, dt_s)
         self._turn_would_be_world(reported, now_s, dt_s)
         if now_s >= self._summary_due_s:
-            if math.isfinite(self._summary_due_s):
-                self._summarise()
             self._summary_due_s = now_s + SUMMARY_EVERY_S
+            self._summarise()
 
     # What is shown.
 
