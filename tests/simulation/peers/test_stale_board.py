@@ -10,6 +10,7 @@ import pytest
 from forestay.simulation.peers.blind import Random
 from forestay.simulation.peers.own_placements import LoadAndOwnPlacements, LowestLoad
 from forestay.simulation.peers.two_choices import TwoChoicesByLoad
+from forestay.simulation.pickers import Pickers
 from forestay.simulation.policy import Policy
 from tests.simulation.peers.bulletin_board import mean_response
 
@@ -38,6 +39,16 @@ def test_responses_by_age_of_the_board(name: str, period: int) -> None:
 
 def test_argmin_without_own_placements_is_worse_than_random_on_an_old_board() -> None:
     assert mean_response(LowestLoad(1), 5, duration=400) > RANDOM
+
+
+@pytest.mark.parametrize(("counted", "response"), [(1, 8.69), (10, 4.71)])
+def test_ten_dispatchers_that_do_not_talk_mend_it_by_counting_each_placement_tenfold(
+    counted: int, response: float
+) -> None:
+    def dispatcher(seed: int) -> Policy:
+        return LoadAndOwnPlacements(seed, cost=1.0, window_s=0.0, pickers=counted)
+
+    assert mean_response(Pickers(dispatcher, 10), 5, duration=300) == pytest.approx(response, rel=0.15)
 
 
 @pytest.mark.soak

@@ -33,18 +33,19 @@ class LoadAndOwnPlacements(Ranked):
         cost: load of a connection at capacity 1, where no world tells it.
         window_s: what reports average over; of the placements within that time the later half is taken not to be in
             the report.
+        pickers: how many like it place side by side: each own placement stands for one of every picker.
     """
 
-    def __init__(self, seed: int = 0, cost: float = 1.0, window_s: float = 1.0) -> None:
+    def __init__(self, seed: int = 0, cost: float = 1.0, window_s: float = 1.0, pickers: int = 1) -> None:
         super().__init__(seed)
-        self._cost = cost
+        self._cost, self._pickers = cost, pickers
         self._half_window_s = window_s / 2
         self._placed_s: list[deque[float]] = []
 
     def attach(self, world: World, servers: Servers) -> None:
         """Take the true mean cost."""
         super().attach(world, servers)
-        self._cost = world.mean_cost
+        self._cost, self._pickers = world.mean_cost, world.scenario.candidate.pickers
 
     def began(self, slot: int, now_s: float) -> None:
         """Nothing is placed there."""
@@ -67,5 +68,6 @@ class LoadAndOwnPlacements(Ranked):
         self._rank(slot)
 
     def _rank(self, slot: int) -> None:
-        own = len(self._placed_s[slot]) + 1  # the newcomer included: it weighs more on a small endpoint
+        # The newcomer included: it weighs more on a small endpoint.
+        own = len(self._placed_s[slot]) * self._pickers + 1
         self.rank(slot, self.load[slot] + own * self._cost / self.capacity[slot])
