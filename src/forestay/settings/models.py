@@ -208,6 +208,11 @@ class ListenerSettings(Section):
     """Longest wait for a server with room before the client is refused."""
     queue_max: Annotated[int, BeforeValidator(_not_boolean), Field(ge=0, le=1_000_000)] = 1024
     """Clients that may wait at once, all workers together; one more is refused."""
+    client_rate_per_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0, le=1e6)] = 0.0
+    """Connections a second that one client may open, all workers together; 0: no limit. A client is an IPv4 address, or
+    the /64 network of an IPv6 one."""
+    client_burst: Annotated[Count, Field(ge=1, le=1_000_000)] = 10
+    """Connections that a client may open at once before its rate counts."""
     idle_timeout_s: Annotated[float, BeforeValidator(_not_boolean), Field(ge=0.1, le=30 * 86_400.0)] = 3600.0
     """A connection on which no byte moved for so long is closed."""
     connections_max: Count | None = None

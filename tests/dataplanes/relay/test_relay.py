@@ -306,6 +306,18 @@ async def test_a_connection_waits_while_nobody_has_room_and_is_served_when_the_t
         await close_all([writer])
 
 
+async def test_clients_that_wait_take_turns() -> None:
+    async with serving() as endpoint, relaying(plan_of([endpoint], slots=0)) as relay:
+        greedy = [await relay.connect() for _ in range(6)]
+        await relay.stat_becomes("waiting", 6)
+        _, modest = await asyncio.open_connection(*relay.address, local_addr=("127.0.0.2", 0))
+        await relay.stat_becomes("waiting", 7)
+        relay.plane.publish(plan_of([endpoint], slots=2))
+        await until(lambda: len(relay.sink.opens) == 2)
+        assert sorted(connection.client.partition(":")[0] for connection in relay.sink.opens) == ["127.0.0.1", "127.0.0.2"]
+        await close_all([modest, *(writer for _, writer in greedy)])
+
+
 async def test_slots_and_paced_of_a_table_are_never_exceeded() -> None:
     async with serving() as one, serving() as two:
         plan = plan_of([one, two], slots=[2, 1], paced=[1, 0])

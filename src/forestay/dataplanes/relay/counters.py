@@ -16,6 +16,7 @@ class Counters:
         queued: connections that had to wait.
         shed: refused at once: everybody is overloaded, or the queue is full.
         deadline: refused after having waited or tried for the queue's deadline.
+        client_rate: refused because their client opens connections faster than it may.
         abandoned: the client left before it was placed.
         connect_failed: attempts that an endpoint refused or that failed otherwise.
         connect_timeout: attempts that ran out of time.
@@ -41,6 +42,7 @@ class Counters:
     queued: int = 0
     shed: int = 0
     deadline: int = 0
+    client_rate: int = 0
     abandoned: int = 0
     connect_failed: int = 0
     connect_timeout: int = 0

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from forestay.dataplanes.relay import proxy_protocol
+from forestay.dataplanes.relay.client_rates import client_key
 from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.flow import FAILED, NONBLOCKING, WATCH, Flow, Flows, RawSocket, Side
 from forestay.dataplanes.relay.frames import Record
@@ -20,12 +21,15 @@ from forestay.dataplanes.relay.listener import ListenerSpec
 from forestay.dataplanes.relay.picker import Picker
 from forestay.dataplanes.relay.pump import Pump
 from forestay.dataplanes.relay.refusal import Refusal
+from forestay.placement.waiting import Drip, Queue
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 1.0
 """Pause before a flow that every endpoint failed tries them again: a quarter of its age, so that a full queue
 before dead servers does not turn into a storm of connects."""
 WAITING_PER_TICK = 4096
-"""Looked at for their deadline; the first that finds nobody ends the search for the others."""
+"""Looked at for their deadline."""
+SERVED_PER_TICK, PASSED_OVER_MAX = 256, 64
+"""Flows from the queue that are placed in one tick, and that are looked past because they pause after failures."""
 HANGUP = select.EPOLLRDHUP | FAILED
 CONNECT_PENDING = frozenset({0, errno.EINPROGRESS})
 
@@ -53,14 +57,15 @@ class Dialer:
     ) -> None:
         self._spec, self._flows, self._picker, self._pump, self._counters = spec, flows, picker, pump, counters
         self._refuse = refusal.refuse
-        self._connections_max, self._queue_max, self._wall_offset_s = connections_max, queue_max, wall_offset_s
+        self._connections_max, self._wall_offset_s = connections_max, wall_offset_s
         self._connecting: deque[tuple[float, Side]] = deque()  # the timeout is constant, so it is ordered
-        self._waiting: dict[Flow, None] = {}
+        self._waiting: Queue[Flow] = Queue(queue_max)
+        self._drip = Drip()
 
     @property
     def busy(self) -> bool:
         """Whether anything here needs a tick soon."""
-        return bool(self._connecting or self._waiting)
+        return bool(self._connecting or self._waiting.waiting)
 
     @property
     def waiting(self) -> int:
@@ -98,35 +103,42 @@ class Dialer:
             if side.flow is not None and not side.live:
                 self._counters.connect_timeout += 1
                 self._failed(side.flow)
-        if self._waiting:
+        if self._waiting.waiting:
             self._serve_queue(now_s)
 
     def _serve_queue(self, now_s: float) -> None:
-        blocked = False
         for flow in list(islice(self._waiting, WAITING_PER_TICK)):
             if now_s - flow.accepted_at_s >= self._spec.queue_deadline_s:
                 self._counters.deadline += 1
                 self._leave_queue(flow)
                 self._refuse(flow)
-            elif not blocked and flow.not_before_s <= now_s:
-                flow.not_before_s = 0.0
-                self.place(flow)
-                blocked = flow in self._waiting and not flow.not_before_s
+        allowed = min(self._drip.allow(self._picker.places(now_s), now_s), SERVED_PER_TICK)
+        for flow in self._waiting.first(allowed + PASSED_OVER_MAX) if allowed else ():
+            if flow.not_before_s > now_s:
+                continue
+            if not allowed:
+                break
+            flow.not_before_s = 0.0
+            self.place(flow)
+            if flow.id in self._waiting and not flow.not_before_s:
+                break  # nobody behind can be served either
+            self._drip.take()
+            allowed -= 1
 
     def _wait(self, flow: Flow) -> None:
-        if flow in self._waiting:
+        if flow.id in self._waiting:
             return
-        if len(self._waiting) >= self._queue_max:
+        if self._waiting.full:
             self._counters.shed += 1
             self._refuse(flow)
             return
         self._counters.queued += 1
-        self._waiting[flow] = None
+        self._waiting.push(flow.id, flow, client_key(flow.client_address[0]))
         # Not EPOLLIN: its bytes stay where they are. A client that leaves must give up its place.
         self._flows.watch(flow.client, HANGUP | select.EPOLLET, self._on_waiting_event)
 
     def _leave_queue(self, flow: Flow) -> None:
-        self._waiting.pop(flow, None)
+        self._waiting.remove(flow.id)
 
     def _on_waiting_event(self, flow: Flow, events: int) -> None:
         if not events & FAILED:

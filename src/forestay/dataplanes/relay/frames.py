@@ -176,7 +176,7 @@ def code_version() -> str:
     """Changes whenever the code that workers run changes, so that an upgraded control process replaces them."""
     digest = hashlib.sha256(sys.version.encode())
     package = Path(__file__).parents[2]
-    picking = [package / "placement/planner.py", package / "model/plan.py"]
+    picking = [package / name for name in ("placement/planner.py", "placement/waiting.py", "model/plan.py")]
     for path in [*sorted(Path(__file__).parent.glob("*.py")), *picking]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -18,6 +18,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "connect_timeout_s": (0.01, 600.0),
     "queue_deadline_s": (0.0, 3_600.0),
     "queue_max": (0, 1_000_000),
+    "client_rate_per_s": (0.0, 1e6),
+    "client_burst": (1, 1_000_000),
     "idle_timeout_s": (0.1, 30 * 86_400.0),
     "connections_max": (1, 10_000_000),
     "drain_s": (0.0, 86_400.0),
@@ -43,6 +45,9 @@ class ListenerSpec:
         connect_timeout_s: for one attempt at one endpoint.
         queue_deadline_s: how long after its accept a connection may still wait for, or try, an endpoint.
         queue_max: connections waiting at once, all workers together; one more is refused.
+        client_rate_per_s: connections a second that one client may open, all workers together; 0: no limit. A client is
+            an IPv4 address or the /64 network of an IPv6 one.
+        client_burst: connections a client may open at once before the rate counts.
         idle_timeout_s: a connection on which no byte moved for so long is closed.
         connections_max: relayed connections at once, all workers together; None: as many as descriptors allow.
         drain_s: how long connections may go on after SIGTERM.
@@ -61,6 +66,8 @@ class ListenerSpec:
     connect_timeout_s: float = 1.0
     queue_deadline_s: float = 5.0
     queue_max: int = 1024
+    client_rate_per_s: float = 0.0
+    client_burst: int = 10
     idle_timeout_s: float = 3600.0
     connections_max: int | None = None
     drain_s: float = 30.0

@@ -13,7 +13,7 @@ import numpy as np
 from forestay.dataplanes.relay.choosers import Chooser, LeastConnections, RandomChoice
 from forestay.dataplanes.relay.listener import Policy
 from forestay.dataplanes.relay.shared_table import Column, SharedTable, Snapshot, Target
-from forestay.model.plan import BoolArray, IntArray
+from forestay.model.plan import UNLIMITED, BoolArray, IntArray
 from forestay.placement.planner import Planner
 
 STALE_AFTER_S = 5.0
@@ -50,6 +50,7 @@ class Picker:
         self._held_column = table.held[column]
         self._penalties: dict[str, tuple[float, float]] = {}  # endpoint id -> until, length
         self.shed = False
+        self._places = 0
         self.stale_picks = self.penalty_picks = self.torn_reads = 0
 
     def pick(self, now_s: float, exclude: Container[int] = ()) -> int:
@@ -93,6 +94,7 @@ class Picker:
             self._rename(snapshot)
         self._chooser, self._stale, self._exhausted = self._choose(snapshot), None, False
         self.shed = snapshot.table.shed
+        self._places = int((snapshot.table.slots + snapshot.table.paced).sum())
         return True
 
     def target(self, slot: int) -> Target:
@@ -140,6 +142,11 @@ class Picker:
     def is_stale(self, now_s: float) -> bool:
         """Whether picks fall back to least connections."""
         return self._snapshot is not None and now_s - self._snapshot.published_at_s > STALE_AFTER_S
+
+    def places(self, now_s: float) -> int:
+        """Connections that all pickers together may place in a second; those who wait are answered no faster."""
+        paced = self._policy == "forecast" and not self.shed and not self.is_stale(now_s)
+        return self._places if paced else UNLIMITED
 
     def _penalised(self, now_s: float) -> set[int]:
         """Slots to leave out now; forgets penalties whose repetition is no longer news."""

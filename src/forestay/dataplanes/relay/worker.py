@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forestay.dataplanes.relay.acceptor import Acceptor
+from forestay.dataplanes.relay.client_rates import ClientGate, ClientRates
 from forestay.dataplanes.relay.counters import Counters
 from forestay.dataplanes.relay.dialer import Dialer
 from forestay.dataplanes.relay.flow import FAILED, Flows, Side
@@ -114,12 +115,17 @@ class Worker:
             spec, flows, self._picker, self._pump, self._refusal, counters,
             counters.connections_ceiling, queue_max, lambda: self._wall_offset_s,
         )  # fmt: skip
-        self._inbound = ProxyInbound(flows, counters, self._dialer.place)
+        on_flow = self._dialer.place
+        if spec.client_rate_per_s:
+            path = Path(config.table).with_name(f"{spec.cluster}.{spec.name}.clients")
+            rates = ClientRates(path, spec.client_rate_per_s, spec.client_burst)
+            on_flow = ClientGate(rates, flows, counters, self._refusal.refuse, on_flow).greet
+        self._inbound = ProxyInbound(flows, counters, on_flow)
         listener = socket.socket(fileno=config.listener)
         listener.setblocking(False)
         self._acceptor = Acceptor(
             listener, spec.workers > 1, flows, counters, self._ids.next,
-            self._inbound.greet if spec.proxy_in else self._dialer.place,
+            self._inbound.greet if spec.proxy_in else on_flow,
         )  # fmt: skip
         self._sweep = IdleSweep(flows, counters, spec.idle_timeout_s)
         self._link = Link(
