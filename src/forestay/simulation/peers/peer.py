@@ -30,7 +30,6 @@ class Peer:
         load: last reported load by slot; 0 before the first report, for that is what a newcomer has.
         reported_s: end of that report's window; -inf: none yet.
         up: slots that take newcomers, ascending.
-        seen_s: the latest time that was said.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -42,7 +41,6 @@ class Peer:
         self.load: list[float] = []
         self.reported_s: list[float] = []
         self.up: list[int] = []
-        self.seen_s = 0.0
         self._slot: dict[str, int] = {}
         self._away: set[int] = set()
         self._unhealthy: set[int] = set()
