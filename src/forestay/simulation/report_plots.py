@@ -104,7 +104,7 @@ def draw_overview(standings: Sequence[Standing]) -> str:
     if not shown:
         return ""
     with _style("overview"):
-        figure = _figure(11.0, 0.9 + 0.17 * len(shown))
+        figure = _figure(11.0, 1.2 + 0.17 * len(shown))
         axis = figure.subplots()
         rows = range(len(shown))
         regrets = [_regrets(standing) for standing in shown]
@@ -114,6 +114,7 @@ def draw_overview(standings: Sequence[Standing]) -> str:
         axis.plot(own, rows, "o", color=COLOURS["candidate"], markersize=4, label="forestay")
         axis.axvline(0.0, color=COLOURS["limit"], linewidth=1.0, label="causal limit")
         axis.set_xscale("symlog", linthresh=1.0)
+        axis.xaxis.set_major_formatter("{x:g}")
         axis.set_yticks(rows, [standing.scenario for standing in shown], fontsize=7)
         axis.set(xlabel="delay above the causal limit, %", ylim=(-0.7, len(shown) - 0.3))
         axis.grid(axis="y", color=OTHER, alpha=0.25)

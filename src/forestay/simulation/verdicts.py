@@ -124,7 +124,7 @@ def _median(standings: Sequence[Standing]) -> Verdict:
     if not gaps:
         return Verdict(what, asked, "no scenario leaves a gap worth closing", None)
     median = median_gap(standings)
-    quartiles = statistics.quantiles(gaps, n=4) if len(gaps) > 1 else [median] * 3
+    quartiles = statistics.quantiles(gaps, n=4, method="inclusive") if len(gaps) > 1 else [median] * 3
     measured = f"{median:.3f} over {len(gaps)} (quartiles {quartiles[0]:.2f} and {quartiles[2]:.2f})"
     return Verdict(what, asked, measured, median >= GAP_MEDIAN_MIN)
 
