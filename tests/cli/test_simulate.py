@@ -98,6 +98,8 @@ def test_a_page_is_written(cli: Cli, mine: str, tmp_path: Path) -> None:
         (("steady", "--html", "no/where.html"), "make it first"),
         (("steady", "short", "--trace", "x.csv"), "--trace: name one scenario at most"),
         (("--trace", "none.csv"), "none.csv"),
+        (("--first", "3"), "--first: say with --random N how many to draw"),
+        (("steady", "--all"), "--all: leave out scenarios"),
     ],
 )
 def test_bad_input_exits_with_2_and_the_remedy_before_anything_runs(
@@ -106,6 +108,16 @@ def test_bad_input_exits_with_2_and_the_remedy_before_anything_runs(
     done = cli("simulate", *arguments, "--jobs", "1")
     assert done.returncode == 2
     assert remedy in done.stderr
+    assert not cache.exists()
+
+
+def test_a_page_without_matplotlib_is_refused_before_anything_runs(
+    cli: Cli, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = cli("simulate", "steady", "--html", "page.html")
+    assert done.returncode == 2
+    assert "--html needs matplotlib: pip install 'forestay[plots]'" in done.stderr
     assert not cache.exists()
 
 

@@ -113,6 +113,12 @@ def simulate(
         _list(console)
         return
     _check_paths(json_path, html_path)
+    if first and not random:
+        raise CommandFailed("--first: say with --random N how many to draw", ExitCode.USAGE)
+    if everything and (scenarios or trace or first or quick):
+        raise CommandFailed(
+            "--all: leave out scenarios, --trace, --first and --quick; it runs them all", ExitCode.USAGE
+        )
     if everything:
         chosen, length = whole(seeds, random or None), minutes
     else:
@@ -122,7 +128,7 @@ def simulate(
     named = tuple(name.strip() for name in policies.split(",")) if policies else ABLATED if ablate else STANDARD
     study = Study(shortened(chosen, length), named, PILOT if everything else None)
     cache = None if no_cache else Cache(cache_directory(os.environ) / "simulations")
-    _run(study, console, cache, jobs or len(os.sched_getaffinity(0)), ablate, json_path, html_path)
+    _run(study, console, cache, jobs or len(os.sched_getaffinity(0)), json_path, html_path)
 
 
 def _worlds(scenarios: Sequence[str], random: int, first: int, trace: Path | None) -> "list[Scenario]":
@@ -145,18 +151,18 @@ def _run(
     console: "Console",
     cache: "Cache | None",
     jobs: int,
-    ablate: bool,
     json_path: Path | None,
     html_path: Path | None,
 ) -> None:
     from forestay.simulation.progress import ProgressBar
+    from forestay.simulation.report_page import page, pictured
     from forestay.simulation.report_table import show
 
     bar = ProgressBar(console)
     try:
         with bar:
             report = study.run(_about(study), cache, jobs, bar)
-            timed = study.run_timed(report.standings, cache, jobs, bar) if html_path else {}
+            timed = study.run_timed(pictured(report.standings), cache, jobs, bar) if html_path else {}
     except KeyboardInterrupt:
         kept = f"kept in {cache.directory}: the same command goes on from there" if cache else "not kept"
         console.print(f"interrupted; {bar.ended} runs have ended and are {kept}", soft_wrap=True)
@@ -165,8 +171,6 @@ def _run(
     if json_path is not None:
         json_path.write_text(report.as_json(), encoding="utf-8")
     if html_path is not None:
-        from forestay.simulation.report_page import page
-
         html_path.write_text(page(report, timed), encoding="utf-8")
         console.print(f"page: {html_path}", soft_wrap=True)
 

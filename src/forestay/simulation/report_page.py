@@ -55,7 +55,7 @@ def page(report: Report, timed: Mapping[str, Sequence[Outcome]]) -> str:
         report: what to show.
         timed: by scenario, outcomes with the load over time; scenarios may be missing.
     """
-    drawn = {standing.scenario for standing in _farthest(report.standings)[:PICTURES_MAX]}
+    drawn = {standing.scenario for standing in pictured(report.standings)}
     by_scenario: dict[str, list[Outcome]] = {}
     for outcome in report.outcomes:
         by_scenario.setdefault(outcome.scenario, []).append(outcome)
@@ -84,15 +84,15 @@ def page(report: Report, timed: Mapping[str, Sequence[Outcome]]) -> str:
     )
 
 
-def _farthest(standings: Sequence[Standing]) -> list[Standing]:
-    """Those first in which forestay's delay is farthest above the limit's, or the best policy's."""
+def pictured(standings: Sequence[Standing]) -> list[Standing]:
+    """Those that get pictures: in which forestay's delay is farthest above the limit's, or the best policy's."""
 
     def above(standing: Standing) -> float:
         own = standing.candidate and standing.delay[standing.candidate].value
         least = standing.delay[standing.limit or next(iter(standing.roles))].value
         return own / least if own else 0.0
 
-    return sorted(standings, key=above, reverse=True)
+    return sorted(standings, key=above, reverse=True)[:PICTURES_MAX]
 
 
 def _verdicts(report: Report) -> str:

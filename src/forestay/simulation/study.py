@@ -96,9 +96,8 @@ class Study:
             until: seed after the last one; None: to the end.
         """
         most = max(self.seeds.values(), default=0)
-        longest_first = sorted(
-            self.seeds.items(), key=lambda item: -item[0].candidate.pickers
-        )  # no core idles at the end
+        # Those with many pickers take longest: first, so that no core waits for another at the end.
+        longest_first = sorted(self.seeds.items(), key=lambda item: -item[0].candidate.pickers)
         return [
             Case(scenario, seed, policies[scenario.name])
             for seed in range(first, most if until is None else min(until, most))
