@@ -21,6 +21,7 @@ class PopulationMachine(RuleBasedStateMachine):
         self.population.widen(KINDS)
         self.now_s = self.advanced_s = 50.0
         self.live: dict[int, tuple[int, float, int]] = {}
+        self.excess: dict[int, float] = {}
 
     @rule(endpoint=st.integers(0, ENDPOINTS - 1), count=st.integers(1, 800), kind=st.integers(0, KINDS - 1))
     def open(self, endpoint: int, count: int, kind: int) -> None:
@@ -28,6 +29,14 @@ class PopulationMachine(RuleBasedStateMachine):
             slot = self.population.open(endpoint, self.now_s, kind)
             assert slot not in self.live
             self.live[slot] = (endpoint, self.now_s, kind)
+
+    @rule(data=st.data(), excess=st.floats(-2.0, 5.0))
+    def some_are_found_dearer(self, data: st.DataObject, excess: float) -> None:
+        rng = data.draw(st.randoms(use_true_random=False))
+        slots = rng.sample(sorted(self.live), len(self.live) // 3)
+        self.population.attribute(np.array(slots, np.int64), np.full(len(slots), excess), np.full(len(slots), 0.5))
+        for slot in slots:
+            self.excess[slot] = max(self.excess.get(slot, 0.0) + excess, -1.0)
 
     @rule(kind=st.integers(1, KINDS - 1))
     def a_kind_is_given_up(self, kind: int) -> None:
@@ -41,7 +50,8 @@ class PopulationMachine(RuleBasedStateMachine):
         for slot in rng.sample(sorted(self.live), int(share * len(self.live))):
             endpoint, opened_s, kind = self.live.pop(slot)
             assert self.population.owner(slot) == endpoint
-            assert self.population.close(slot) == (endpoint, kind, self.bucket(opened_s), opened_s)
+            assert self.population.close(slot)[:4] == (endpoint, kind, self.bucket(opened_s), opened_s)
+            self.excess.pop(slot, None)
 
     @rule(step_s=st.sampled_from([0.0, 0.1, 1.0, 7.0, 40.0, 500.0, 5000.0]))
     def advance(self, step_s: float) -> None:
@@ -68,6 +78,11 @@ class PopulationMachine(RuleBasedStateMachine):
         for endpoint, opened_s, kind in self.live.values():
             recount[kind, self.bucket(opened_s), endpoint] += 1
         np.testing.assert_array_equal(self.population.by_kind, recount)
+        recount[:] = 0.0
+        for slot, excess in self.excess.items():
+            endpoint, opened_s, kind = self.live[slot]
+            recount[kind, self.bucket(opened_s), endpoint] += excess
+        np.testing.assert_allclose(self.population.excess, recount, atol=1e-9)
         assert len(self.population) == len(self.live)
 
     @invariant()
@@ -118,4 +133,4 @@ def test_an_opening_before_the_latest_one_counts_as_the_latest() -> None:
     population = Population(1)
     population.open(0, 10.0)
     late = population.open(0, 3.0)
-    assert population.close(late) == (0, 0, 0, 10.0)
+    assert population.close(late)[:4] == (0, 0, 0, 10.0)

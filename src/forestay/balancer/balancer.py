@@ -408,6 +408,8 @@ class Balancer:
             kept.connections, kept.owners.tolist(), kept.kind_of.tolist(), (kept.opened_s + now_s).tolist(), strict=True
         ):
             balancer.opened(connection_id, kept.endpoints[owner].id, opened_s, kept.kinds[kind])
+        population = balancer._forecaster.population
+        population.attribute(population.in_order(), kept.excess, kept.doubt)
         for event in kept.events:
             balancer.announce(replace(event, starts_s=event.starts_s + now_s, ends_s=event.ends_s + now_s), now_s)
         balancer._forecaster.begin(now_s)

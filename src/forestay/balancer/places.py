@@ -197,14 +197,21 @@ class Places:
             del self.reserved[connection_id]
         self.outdated = True
 
-    def gave_back(self, slot: int, kind: int, age: int) -> None:
-        """A connection closed, of this kind and age bucket: the price expected its load to go on."""
+    def gave_back(self, slot: int, kind: int, age: int, relative: float) -> None:
+        """A connection closed, of this kind and age bucket: the price expected its load to go on.
+
+        Args:
+            slot: of its endpoint.
+            kind: its kind.
+            age: its age bucket.
+            relative: its cost beside its kind's mean.
+        """
         if self.outdated:  # the next table will know
             return
         room = int(self._replaces[slot])
         self.spare += room
         if kind < len(self._remaining):
-            steepness = -2 * KAPPA * self._scale[slot]
+            steepness = -2 * KAPPA * self._scale[slot] * relative
             factors = [math.exp(steepness * load) for load in self._remaining[kind][age]]
         else:
             factors = (1.0 / self.table.factor[slot]).tolist()

@@ -44,6 +44,8 @@ class Snapshot:
         opened_s: when each opened, shape (connections,).
         kinds: hint by kind.
         kind_of: kind of each connection, shape (connections,).
+        excess: what each was found to cost beyond its kind's mean, over that mean, shape (connections,).
+        doubt: that is left about it, shape (connections,).
         events: announced events.
         learned: state of the forecaster.
         roster: state of the roster, its times included.
@@ -55,6 +57,8 @@ class Snapshot:
     opened_s: np.typing.NDArray[np.float64]
     kinds: tuple[str, ...]
     kind_of: np.typing.NDArray[np.int64]
+    excess: np.typing.NDArray[np.float64]
+    doubt: np.typing.NDArray[np.float64]
     events: tuple[Event, ...]
     learned: State
     roster: State
@@ -72,6 +76,8 @@ class Snapshot:
             "owners": self.owners,
             "opened_s": self.opened_s,
             "kind_of": self.kind_of,
+            "excess": self.excess,
+            "doubt": self.doubt,
             **{f"learned/{name}": array for name, array in self.learned.items()},
             **{f"roster/{name}": array for name, array in self.roster.items()},
         }
@@ -102,6 +108,8 @@ class Snapshot:
             opened_s=arrays.pop("opened_s"),
             kinds=tuple(header["kinds"]),
             kind_of=arrays.pop("kind_of"),
+            excess=arrays.pop("excess"),
+            doubt=arrays.pop("doubt"),
             events=tuple(Event(*fields) for fields in header["events"]),
             learned=_below("learned/", arrays),
             roster=_below("roster/", arrays),
@@ -122,6 +130,8 @@ def take(roster: Roster, forecaster: Forecaster, names: Mapping[int, str], now_s
         opened_s=population.opened_at(connections) - now_s,
         kinds=tuple(forecaster.kinds.names),
         kind_of=population.kinds(connections),
+        excess=population.excesses(connections),
+        doubt=population.doubts(connections),
         events=tuple(
             replace(event, starts_s=event.starts_s - now_s, ends_s=event.ends_s - now_s)
             for event in forecaster.arrivals.events

@@ -5,6 +5,7 @@ what the next reports will say, arrivals included, which is what people and aler
 """
 
 from array import array
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
@@ -13,6 +14,7 @@ import numpy as np
 from forestay.forecasting import structural
 from forestay.forecasting.ages import AGE_EDGES_S, AGE_OF_COST, AGES, COSTS
 from forestay.forecasting.arrivals import Arrivals
+from forestay.forecasting.attribution import Attribution
 from forestay.forecasting.calibration import spread
 from forestay.forecasting.correction import SAMPLE
 from forestay.forecasting.cost import ACCEPTS, Cost
@@ -23,7 +25,7 @@ from forestay.forecasting.population import Population
 from forestay.forecasting.residual import Residual
 from forestay.forecasting.survival import YOUNG_S, Survival
 from forestay.forecasting.unseen import Unseen
-from forestay.forecasting.window import Interval, Window
+from forestay.forecasting.window import INTERVALS, Cohort, Interval, Window
 from forestay.model.horizons import HORIZONS_S
 from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, FloatArray, IntArray
@@ -33,6 +35,9 @@ MASS_CLOSE = 0.5
 MASS_CLOSE_MIN = 8
 UNSEEN_SPREAD = 3.0
 """How much wider the errors of an endpoint are taken to be whose reports no longer count: nothing corrects them."""
+LATELY_S = 2.5
+"""Connections that opened or closed since then before a report's end show in the difference to the one before."""
+HIDDEN = COSTS + 1  # row of what is observed: load at scale 1 of what single connections cost beyond their kind's mean
 ADOPTED_S = 5.0
 """A connection that opened longer than this before the last tick was adopted with its age: it is no arrival."""
 
@@ -41,13 +46,17 @@ class Forecaster(Learned):
     """Everything that is learned about one cluster, by endpoint slot."""
 
     PER_ENDPOINT: ClassVar = dict.fromkeys(("_opens", "_area", "_by_kind_before", "_accepting"), 0.0)
-    LEARNED = ("survival", "kinds", "cost", "arrivals", "residual", "ensemble", "unseen", "_delay_s")
+    LEARNED = (
+        *("survival", "kinds", "cost", "attribution", "arrivals", "residual", "ensemble", "unseen"),
+        "_delay_s",
+    )
 
     def __init__(self, rng: np.random.Generator, pickers: int = 1) -> None:
         self.population = Population()
         self.survival = Survival()
         self.kinds = Kinds(self.survival)
         self.cost = Cost()
+        self.attribution = Attribution()
         self.arrivals = Arrivals()
         self.residual = Residual()
         self.ensemble = Ensemble()
@@ -63,15 +72,25 @@ class Forecaster(Learned):
         self._opens: FloatArray = np.zeros(0)
         self._area: FloatArray = np.zeros((1, 0))
         self._accepting: FloatArray = np.zeros(0)  # accepts a second, before it
-        # Endpoint, kind, when opened, when closed; flat, for it is turned into an array every tick.
+        # Endpoint, kind, when opened, when closed, excess, doubt; flat, for it is turned into an array every tick.
         self._closed = array("d")
+        self._closed_lately: deque[FloatArray] = deque(maxlen=INTERVALS)  # the same by tick, shape (closed, 6)
         self._opened_kinds = [0]
         self._view()
 
     def resize(self, endpoints: int) -> None:
         """Make room for more endpoint slots."""
         super().resize(endpoints)
-        for part in (self.population, self.kinds, self.cost, self.arrivals, self.residual, self.ensemble, self.unseen):
+        for part in (
+            self.population,
+            self.kinds,
+            self.cost,
+            self.attribution,
+            self.arrivals,
+            self.residual,
+            self.ensemble,
+            self.unseen,
+        ):
             part.resize(endpoints)
         self._endpoints = endpoints
         self._view()
@@ -86,6 +105,7 @@ class Forecaster(Learned):
 
     def restarted(self, endpoint: int) -> None:
         """The endpoint begins anew: what was left over of its load before means nothing now."""
+        self.attribution.forget(endpoint)
         self.residual.forget(endpoint)
         self.ensemble.forget(endpoint)
 
@@ -128,12 +148,12 @@ class Forecaster(Learned):
             self._opened_kinds[kind] += 1
         return self.population.open(endpoint, now_s, kind)
 
-    def closed(self, slot: int, now_s: float) -> tuple[int, int, int]:
-        """A connection closed; returns its endpoint, its kind and its age bucket."""
-        endpoint, kind, bucket, opened_s = self.population.close(slot)
+    def closed(self, slot: int, now_s: float) -> tuple[int, int, int, float]:
+        """A connection closed; returns its endpoint, kind, age bucket, and its cost beside its kind's mean."""
+        endpoint, kind, bucket, opened_s, excess, doubt = self.population.close(slot)
         self._area_view[kind, endpoint] += now_s - self._now_s
-        self._closed.extend((endpoint, kind, opened_s, now_s))
-        return endpoint, kind, bucket
+        self._closed.extend((endpoint, kind, opened_s, now_s, excess, doubt))
+        return endpoint, kind, bucket, 1.0 + excess
 
     def tick(
         self,
@@ -166,6 +186,7 @@ class Forecaster(Learned):
         """Bring the population to this moment and note what it was in between."""
         dt_s = max(now_s - self._now_s, 1e-6)
         self.population.advance(now_s)
+        self._closed_lately.append(np.frombuffer(self._closed).reshape(-1, 6) if self._closed else np.zeros((0, 6)))
         self._learn_survival(now_s, dt_s)
         self.arrivals.learn(self._opens, now_s, dt_s)
         self._window.push(Interval(now_s - dt_s, now_s, self._observed(dt_s)))
@@ -204,12 +225,22 @@ class Forecaster(Learned):
         by_cost *= (exact / np.maximum(halfway, 1e-9))[:, None]
         by_cost[:, 0] += np.where(halfway <= 0, exact, 0.0)  # opened and closed between two ticks
         kinds = len(self.kinds)
-        x = np.empty((COSTS + 1 + (kinds if kinds > 1 else 0), self._endpoints))
+        x = np.empty((HIDDEN + 1 + (kinds if kinds > 1 else 0), self._endpoints))
         x[:COSTS] = np.tensordot(self.kinds.relative, by_cost, 1)
         x[ACCEPTS] = self._accepting = self._opens / dt_s
+        theta = self.cost.theta[:COSTS]
+        x[HIDDEN] = theta @ (AGE_OF_COST @ np.tensordot(self.kinds.relative, self.population.excess, 1))
+        endpoint, kind, opened_s, closed_s, excess, _ = self._closed_lately[-1].T
+        gone = excess * self._unit(kind.astype(np.int64), closed_s - opened_s)
+        lived = np.clip((closed_s - self._now_s) / dt_s, 0.0, 1.0)
+        x[HIDDEN] += np.bincount(endpoint.astype(np.int64), gone * lived, minlength=self._endpoints)
         if kinds > 1:
-            x[COSTS + 1 :] = self.cost.theta[:COSTS] @ by_cost
+            x[HIDDEN + 1 :] = theta @ by_cost
         return x
+
+    def _unit(self, kind: IntArray, age_s: FloatArray) -> FloatArray:
+        """Load at scale 1 that is expected of connections, by their kind and age, shape (connections,)."""
+        return self.kinds.relative[kind] * self.cost.at_age(age_s)
 
     def _view(self) -> None:
         """Scalar access through a memoryview costs half of that through an array."""
@@ -222,7 +253,7 @@ class Forecaster(Learned):
         closes, exposure_s = np.zeros((kinds, AGES), np.int64), np.zeros((kinds, AGES))
         if not self._closed:
             return closes, exposure_s
-        endpoint, kind, opened_s, closed_s = np.frombuffer(self._closed).reshape(-1, 4).T
+        endpoint, kind, opened_s, closed_s, _, _ = self._closed_lately[-1].T
         endpoint, kind = endpoint.astype(np.int64), kind.astype(np.int64)
         still_open = self.population.counts.sum(0)
         by_endpoint = np.bincount(endpoint, minlength=self._endpoints)
@@ -256,15 +287,38 @@ class Forecaster(Learned):
         share = self.arrivals.share(np.where(known, 1.0, 0.0))
         self.unseen.learn(own, open_connections, share, fresh, known)
         x = self.unseen.added(x, float(own.sum()))
-        x, by_kind = x[: COSTS + 1], x[COSTS + 1 :]
+        x, hidden, by_kind = x[: COSTS + 1], x[HIDDEN], x[HIDDEN + 1 :]
         self.cost.learn(x, load - periodic, fresh, 1.0 - self.unseen.guessed)
         if len(by_kind):
             accepts = self.cost.scale * self.cost.per_accept * x[ACCEPTS]
             self.kinds.learn(by_kind, load - periodic - accepts, fresh, self.cost)
             self.kinds.normalise(self.population.by_kind.sum((1, 2)))
-        self.residual.learn(load - self.cost.structural(x), fresh, self._sample, latest_s)
+        residual = load - self.cost.structural(x) - self.cost.scale * hidden
+        residual -= self._attribute(residual - periodic, fresh, at_s, latest_s)
+        self.residual.learn(residual, fresh, self._sample, latest_s)
         self.ensemble.learn(load, fresh, self._sample, latest_s)
         self._delay_s += 0.1 * (min(max(self._now_s - latest_s, 0.0), 10.0) - self._delay_s)
+
+    def _attribute(self, residual: FloatArray, fresh: BoolArray, at_s: FloatArray, latest_s: float) -> FloatArray:
+        """Find out what single connections cost; the part of the residual that they explain, shape (endpoints,)."""
+        since_s = latest_s - LATELY_S
+        young = self.population.since(since_s)
+        closed = np.concatenate(self._closed_lately)
+        endpoint, kind, opened_s, ended_s, _, doubt = closed[closed[:, 3] > since_s].T
+        kind = np.append(self.population.kinds(young), kind.astype(np.int64))
+        opened_s = np.append(self.population.opened_at(young), opened_s)
+        ended_s = np.append(np.full(len(young), np.inf), ended_s)
+        cohort = Cohort(
+            endpoint=np.append(self.population.owners(young), endpoint.astype(np.int64)),
+            opened_s=opened_s,
+            ended_s=ended_s,
+            unit=self._unit(kind, np.maximum(np.minimum(ended_s, latest_s) - opened_s, 0.0)),
+            doubt=np.append(self.population.doubts(young), doubt),
+        )
+        excess, doubt, explained = self.attribution.learn(residual, fresh, at_s, self.cost.rho, self.cost.scale, cohort)
+        self.population.attribute(young, excess[: len(young)], doubt[: len(young)])
+        self._window.amend(HIDDEN, cohort, excess * cohort.unit)
+        return explained
 
     def _draw_sample(self, known: BoolArray) -> None:
         """Keep the sample as long as all of it reports; else draw anew."""
@@ -291,8 +345,9 @@ class Forecaster(Learned):
         by_kind = self.unseen.added(self.population.by_kind, float(len(self.population)))
         alike = list(zip(kinds.survivals, kinds.relative.tolist(), kinds.mix.tolist(), strict=True))
         remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
-        each = (remaining @ by_kind).sum(0)  # at scale 1
-        here = cost.theta[:COSTS] @ (AGE_OF_COST @ np.tensordot(kinds.relative, by_kind, 1))
+        weighted = by_kind + self.population.excess
+        each = (remaining @ weighted).sum(0)  # at scale 1
+        here = cost.theta[:COSTS] @ (AGE_OF_COST @ np.tensordot(kinds.relative, weighted, 1))
         here = np.maximum(here, 1e-12)
         present = cost.scale * each
         staying = np.minimum(each / here, 2.0)

@@ -6,7 +6,7 @@ touched once per edge in its life, however many are open.
 """
 
 from bisect import bisect_left
-from typing import ClassVar, cast
+from typing import ClassVar, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,26 @@ from forestay.model.plan import FloatArray, IntArray
 
 _FREE = -1
 
+Closed: TypeAlias = tuple[int, int, int, float, float, float]
+"""A connection that closed: its endpoint, kind, age bucket at the last `advance`, when it opened, what it cost beyond
+its kind's mean (over that mean), and the doubt about that."""
+
 
 class Population(Learned):
     """Slots of connections and their log.
 
     Attributes:
         by_kind: open connections, shape (kinds, ages, endpoints), as of the last `advance` plus later opens and closes.
+        excess: sum of what they were found to cost beyond their kind's mean, over that mean, same shape.
     """
 
-    PER_ENDPOINT: ClassVar = {"by_kind": 0.0}
+    PER_ENDPOINT: ClassVar = {"by_kind": 0.0, "excess": 0.0}
 
     def __init__(self, endpoints: int = 0) -> None:
         self.by_kind: FloatArray = np.zeros((1, AGES, endpoints))
+        self.excess: FloatArray = np.zeros((1, AGES, endpoints))
+        self._excess: FloatArray = np.zeros(0)  # by connection slot
+        self._doubt: FloatArray = np.zeros(0)
         self._kind: npt.NDArray[np.int8] = np.zeros(0, np.int8)  # by connection slot
         self._owner: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # by connection slot
         self._position: IntArray = np.zeros(0, np.int64)  # of a connection slot in the log; _FREE
@@ -68,27 +76,47 @@ class Population(Learned):
         self.by_kind[kind, 0, endpoint] += 1
         return slot
 
-    def close(self, slot: int) -> tuple[int, int, int, float]:
-        """A connection closes. Returns its endpoint, kind, age bucket at the last `advance`, and when it opened."""
+    def close(self, slot: int) -> Closed:
+        """A connection closes."""
         position = self._position_view[slot]
         endpoint, opened_at = self._owner_view[slot], self._time_view[position]
         bucket = bisect_left(self._bounds, -position)
         kind = self._kind_view[slot]
         self.by_kind[kind, bucket, endpoint] -= 1
+        excess, doubt = self._excess_view[slot], self._doubt_view[slot]
+        if excess:
+            self.excess[kind, bucket, endpoint] -= excess
+            self._excess_view[slot] = 0.0
+        self._doubt_view[slot] = 1.0
         self._position_view[slot] = _FREE
         self._free.append(slot)
-        return endpoint, kind, bucket, opened_at
+        return endpoint, kind, bucket, opened_at, excess, doubt
 
     def widen(self, kinds: int) -> None:
         """Make room for more kinds."""
-        more = np.zeros((kinds - len(self.by_kind), *self.by_kind.shape[1:]))
-        self.by_kind = np.concatenate([self.by_kind, more])
+        more = ((0, kinds - len(self.by_kind)), (0, 0), (0, 0))
+        self.by_kind, self.excess = np.pad(self.by_kind, more), np.pad(self.excess, more)
 
     def merge(self, kind: int) -> None:
         """The connections of a kind become some of kind 0."""
         self._kind[self._kind == kind] = 0
-        self.by_kind[0] += self.by_kind[kind]
-        self.by_kind[kind] = 0.0
+        for sums in (self.by_kind, self.excess):
+            sums[0] += sums[kind]
+            sums[kind] = 0.0
+
+    def attribute(self, slots: IntArray, excess: FloatArray, doubt: FloatArray) -> None:
+        """Open connections were found to cost so much more than was thought, over their kind's mean.
+
+        Args:
+            slots: of the connections.
+            excess: to be added to each one's; none falls to less than nothing.
+            doubt: that is left about it.
+        """
+        excess = np.maximum(excess, -1.0 - self._excess[slots])
+        self._excess[slots] += excess
+        self._doubt[slots] = doubt
+        bucket = np.searchsorted(self._bounds, -self._position[slots])
+        np.add.at(self.excess, (self._kind[slots], bucket, self._owner[slots]), excess)
 
     def owner(self, slot: int) -> int:
         """The endpoint of an open connection."""
@@ -114,20 +142,26 @@ class Population(Learned):
             key = self._owner[slots]
             if kinds > 1:
                 key = key + endpoints * self._kind[slots].astype(np.int64)
-            moved = np.bincount(key, minlength=kinds * endpoints).reshape(kinds, endpoints)
-            self.by_kind[:, edge - 1] -= moved
-            self.by_kind[:, edge] += moved
+            for sums, weights in ((self.by_kind, None), (self.excess, self._excess[slots])):
+                moved = np.bincount(key, weights, minlength=kinds * endpoints).reshape(kinds, endpoints)
+                sums[:, edge - 1] -= moved
+                sums[:, edge] += moved
         self._set_passed(passed)
         if self._end > 2 * len(self) + 4096:
             self._compact()
 
-    def ages_since(self, opened_after_s: float, now_s: float) -> tuple[FloatArray, IntArray]:
-        """Ages and kinds of open connections that opened after a moment, seconds."""
+    def since(self, opened_after_s: float) -> IntArray:
+        """Slots of open connections that opened after a moment."""
         start = int(np.searchsorted(self._log_time[: self._end], opened_after_s, side="right"))
         slots = self._log[start : self._end]
-        live = self._position[slots] == np.arange(start, self._end)
-        ages: FloatArray = np.maximum(now_s - self._log_time[start : self._end][live], 0.0)
-        return ages, self._kind[slots[live]].astype(np.int64)
+        young: IntArray = slots[self._position[slots] == np.arange(start, self._end)].astype(np.int64)
+        return young
+
+    def ages_since(self, opened_after_s: float, now_s: float) -> tuple[FloatArray, IntArray]:
+        """Ages and kinds of open connections that opened after a moment, seconds."""
+        slots = self.since(opened_after_s)
+        ages: FloatArray = np.maximum(now_s - self.opened_at(slots), 0.0)
+        return ages, self.kinds(slots)
 
     def in_order(self) -> IntArray:
         """Slots of all open connections by time of opening, shape (connections,)."""
@@ -143,6 +177,16 @@ class Population(Learned):
         """Kinds of connections, by slot."""
         return self._kind[slots].astype(np.int64)
 
+    def doubts(self, slots: IntArray) -> FloatArray:
+        """What is still open about connections' costs, in [0, 1], by slot."""
+        doubts: FloatArray = self._doubt[slots]
+        return doubts
+
+    def excesses(self, slots: IntArray) -> FloatArray:
+        """What connections cost beyond their kind's mean, over that mean, by slot."""
+        excesses: FloatArray = self._excess[slots]
+        return excesses
+
     def opened_at(self, slots: IntArray) -> FloatArray:
         """When connections opened, seconds, by slot."""
         times: FloatArray = self._log_time[self._position[slots]]
@@ -156,6 +200,8 @@ class Population(Learned):
         """Make room for `size` connections; the log has room for as many dead entries again."""
         old = len(self._owner)
         self._owner = np.concatenate([self._owner, np.zeros(size - old, np.int32)])
+        self._excess = np.concatenate([self._excess, np.zeros(size - old)])
+        self._doubt = np.concatenate([self._doubt, np.ones(size - old)])
         self._kind = np.concatenate([self._kind, np.zeros(size - old, np.int8)])
         self._position = np.concatenate([self._position, np.full(size - old, _FREE, np.int64)])
         self._log = np.concatenate([self._log, np.zeros(2 * size + 4096 - len(self._log), np.int32)])
@@ -163,6 +209,8 @@ class Population(Learned):
         self._free.extend(range(size - 1, old - 1, -1))
         # Scalar access through a memoryview costs half of that through an array.
         self._owner_view: memoryview[int] = self._owner.data
+        self._excess_view = cast("memoryview[float]", self._excess.data)
+        self._doubt_view = cast("memoryview[float]", self._doubt.data)
         self._kind_view: memoryview[int] = self._kind.data
         self._position_view: memoryview[int] = self._position.data
         self._log_view: memoryview[int] = self._log.data

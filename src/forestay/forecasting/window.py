@@ -5,11 +5,12 @@ moment blurs what is learned from it, most of all where connections live for sec
 """
 
 from collections import deque
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from forestay.model.plan import FloatArray
+from forestay.model.plan import FloatArray, IntArray
 
 REPORT_WINDOW_S = 1.0
 INTERVALS = 8
@@ -17,11 +18,47 @@ INTERVALS = 8
 
 
 class Interval(NamedTuple):
-    """Mean connections between two ticks: `x` of shape (costs + 1, endpoints), the last row accepts a second."""
+    """What was observed between two ticks, a mean over them: `x` of shape (rows, endpoints)."""
 
     starts_s: float
     ends_s: float
     x: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Connections that opened or closed lately, in any order; arrays of shape (connections,).
+
+    Attributes:
+        endpoint: of each.
+        opened_s: when.
+        ended_s: when; infinite where it is open.
+        unit: load that is expected of it at scale 1.
+        doubt: part of the variance of costs that is still open about it, in [0, 1].
+    """
+
+    endpoint: IntArray
+    opened_s: FloatArray
+    ended_s: FloatArray
+    unit: FloatArray
+    doubt: FloatArray
+
+    def mean(self, load: FloatArray, starts_s: FloatArray, ends_s: FloatArray) -> FloatArray:
+        """Mean over a window of what they bring together, shape (endpoints,).
+
+        Args:
+            load: of each, shape (connections,).
+            starts_s: of each endpoint's window, shape (endpoints,).
+            ends_s: of the same.
+        """
+        i = self.endpoint
+        lived = self.within(starts_s[i], ends_s[i])
+        return np.bincount(i, load * lived, minlength=len(ends_s)) / np.maximum(ends_s - starts_s, 1e-9)
+
+    def within(self, starts_s: FloatArray, ends_s: FloatArray) -> FloatArray:
+        """Seconds that each lived between two moments, shapes (connections,)."""
+        lived: FloatArray = np.maximum(np.minimum(self.ended_s, ends_s) - np.maximum(self.opened_s, starts_s), 0.0)
+        return lived
 
 
 class Window:
@@ -38,6 +75,18 @@ class Window:
         """Remember one interval."""
         self._intervals.append(interval)
 
+    def amend(self, row: int, cohort: Cohort, load: FloatArray) -> None:
+        """Some connections brought more load than was thought when the intervals were noted.
+
+        Args:
+            row: of x, which counts load.
+            cohort: the connections.
+            load: that each brought more, shape (connections,).
+        """
+        for interval in self._intervals:
+            starts_s, ends_s = (np.full(interval.x.shape[1], bound) for bound in (interval.starts_s, interval.ends_s))
+            interval.x[row] += cohort.mean(load, starts_s, ends_s)
+
     def at(self, at_s: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean connections over each endpoint's report window.
 
@@ -45,7 +94,7 @@ class Window:
             at_s: end of the latest report's window by endpoint, shape (endpoints,).
 
         Returns:
-            X of shape (costs + 1, endpoints), and the part of each window that is covered, in [0, 1].
+            X of shape (rows, endpoints), and the part of each window that is covered, in [0, 1].
         """
         if not self._intervals:
             return np.zeros((0, len(at_s))), np.zeros(len(at_s))
