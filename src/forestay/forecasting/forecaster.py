@@ -37,6 +37,8 @@ UNSEEN_SPREAD = 3.0
 """How much wider the errors of an endpoint are taken to be whose reports no longer count: nothing corrects them."""
 LATELY_S = 2.5
 """Connections that opened or closed since then before a report's end show in the difference to the one before."""
+UNSEEN_MAX = 2.0
+"""Who sees less than half of all connections cannot tell who brought a step."""
 HIDDEN = COSTS + 1  # row of what is observed: load at scale 1 of what single connections cost beyond their kind's mean
 ADOPTED_S = 5.0
 """A connection that opened longer than this before the last tick was adopted with its age: it is no arrival."""
@@ -294,7 +296,8 @@ class Forecaster(Learned):
             self.kinds.learn(by_kind, load - periodic - accepts, fresh, self.cost)
             self.kinds.normalise(self.population.by_kind.sum((1, 2)))
         residual = load - self.cost.structural(x) - self.cost.scale * hidden
-        residual -= self._attribute(residual - periodic, fresh, at_s, latest_s)
+        if self.unseen.ratio < UNSEEN_MAX:
+            residual -= self._attribute(residual - periodic, fresh, at_s, latest_s)
         self.residual.learn(residual, fresh, self._sample, latest_s)
         self.ensemble.learn(load, fresh, self._sample, latest_s)
         self._delay_s += 0.1 * (min(max(self._now_s - latest_s, 0.0), 10.0) - self._delay_s)
