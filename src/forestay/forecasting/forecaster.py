@@ -228,10 +228,10 @@ class Forecaster(Learned):
         by_cost[:, 0] += np.where(halfway <= 0, exact, 0.0)  # opened and closed between two ticks
         kinds = len(self.kinds)
         x = np.empty((HIDDEN + 1 + (kinds if kinds > 1 else 0), self._endpoints))
-        x[:COSTS] = np.tensordot(self.kinds.relative, by_cost, 1)
+        x[:COSTS] = self.kinds.together(by_cost)
         x[ACCEPTS] = self._accepting = self._opens / dt_s
         theta = self.cost.theta[:COSTS]
-        x[HIDDEN] = theta @ (AGE_OF_COST @ np.tensordot(self.kinds.relative, self.population.excess, 1))
+        x[HIDDEN] = (theta @ AGE_OF_COST) @ self.kinds.together(self.population.excess)
         endpoint, kind, opened_s, closed_s, excess, _ = self._closed_lately[-1].T
         gone = excess * self._unit(kind.astype(np.int64), closed_s - opened_s)
         lived = np.clip((closed_s - self._now_s) / dt_s, 0.0, 1.0)
@@ -320,7 +320,7 @@ class Forecaster(Learned):
         )
         excess, doubt, explained = self.attribution.learn(residual, fresh, at_s, self.cost.rho, self.cost.scale, cohort)
         self.population.attribute(young, excess[: len(young)], doubt[: len(young)])
-        self._window.amend(HIDDEN, cohort, excess * cohort.unit)
+        self._window.amend(HIDDEN, cohort, excess * cohort.unit, latest_s)
         return explained
 
     def _draw_sample(self, known: BoolArray) -> None:
@@ -350,7 +350,7 @@ class Forecaster(Learned):
         remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
         weighted = by_kind + self.population.excess
         each = (remaining @ weighted).sum(0)  # at scale 1
-        here = cost.theta[:COSTS] @ (AGE_OF_COST @ np.tensordot(kinds.relative, weighted, 1))
+        here = (cost.theta[:COSTS] @ AGE_OF_COST) @ kinds.together(weighted)
         here = np.maximum(here, 1e-12)
         present = cost.scale * each
         staying = np.minimum(each / here, 2.0)

@@ -66,6 +66,13 @@ class Kinds(Learned):
     def __len__(self) -> int:
         return len(self.names)
 
+    def together(self, by_kind: FloatArray) -> FloatArray:
+        """Something that counts connections by kind, shape (kinds, ...), in average connections, shape (...)."""
+        if len(self) == 1:
+            return by_kind[0]
+        together: FloatArray = np.tensordot(self.relative, by_kind, 1)
+        return together
+
     def find(self, hint: str) -> int:
         """The kind of a hint; 0: nothing is known about it."""
         return self._row.get(hint, 0)

@@ -75,15 +75,18 @@ class Window:
         """Remember one interval."""
         self._intervals.append(interval)
 
-    def amend(self, row: int, cohort: Cohort, load: FloatArray) -> None:
+    def amend(self, row: int, cohort: Cohort, load: FloatArray, after_s: float) -> None:
         """Some connections brought more load than was thought when the intervals were noted.
 
         Args:
             row: of x, which counts load.
             cohort: the connections.
             load: that each brought more, shape (connections,).
+            after_s: nobody asks for anything that ended before it any more.
         """
         for interval in self._intervals:
+            if interval.ends_s <= after_s:
+                continue
             starts_s, ends_s = (np.full(interval.x.shape[1], bound) for bound in (interval.starts_s, interval.ends_s))
             interval.x[row] += cohort.mean(load, starts_s, ends_s)
 
