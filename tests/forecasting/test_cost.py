@@ -71,6 +71,51 @@ def test_a_fleet_that_fills_by_handshakes_takes_them_neither_for_connections_nor
     assert cost.scale[16:].mean() / cost.scale[:16].mean() == pytest.approx(2.0, rel=0.15)
 
 
+def calm(scale: FloatArray, seconds: int, seed: int = 4) -> tuple[Cost, FloatArray]:
+    """Steady connections and an accept now and then, whose cost is underestimated; and X of the last second."""
+    rng = np.random.default_rng(seed)  # noqa: TID251 # a test is a caller
+    cost, everybody = Cost(), np.ones(len(scale), bool)
+    cost.resize(len(scale))
+    x = np.full((COSTS + 1, len(scale)), 40.0)
+    for _ in range(seconds):
+        x[COSTS] = rng.poisson(0.5, len(scale))
+        cost.learn(x, scale * (0.001 * x[:COSTS].sum(0) + 0.03 * x[COSTS]) * rng.normal(1, 0.02, len(scale)), everybody)
+    return cost, x
+
+
+def test_the_first_report_of_a_storm_tells_sizes_and_what_an_accept_costs() -> None:
+    scale = np.array([0.8, 1.0, 1.25, 1.0, 0.9, 1.1111])
+    cost, x = calm(scale, 61)
+    assert np.abs(np.log(cost.scale / scale)).max() > 0.04
+    absent = cost.scale[5]
+    x[COSTS] = 60.0
+    there = np.array([True] * 5 + [False])
+    for _ in range(2):
+        cost.learn(x, scale * (0.001 * x[:COSTS].sum(0) + 0.03 * x[COSTS]), there)
+        x[COSTS] = 20.0
+    assert cost.per_accept == pytest.approx(0.03, rel=0.1)
+    relative = cost.scale[:5] / np.exp(np.log(cost.scale[:5]).mean())
+    assert relative == pytest.approx(scale[:5] / np.exp(np.log(scale[:5]).mean()), rel=0.04)
+    assert cost.scale[5] == pytest.approx(absent, rel=0.15)  # who is not there has not changed
+
+
+def test_a_storm_does_not_pass_for_noise() -> None:
+    cost, x = calm(np.ones(6), 60)
+    noise = cost.noise
+    x[COSTS] = 60.0
+    cost.learn(x, 0.001 * x[:COSTS].sum(0) + 0.06 * x[COSTS], np.ones(6, bool))
+    assert cost.noise < 2 * noise
+
+
+def test_a_report_of_a_full_server_is_known_by_what_there_was_to_do() -> None:
+    cost, x = calm(np.ones(6), 60)
+    assert not cost.is_full(x, np.full(6, 1.0)).any()  # busy with something else
+    x[COSTS] = 60.0
+    assert cost.is_full(x, np.full(6, 0.99)).all()
+    assert not cost.is_full(x, np.full(6, 0.8)).any()
+    assert not cost.is_full(x, np.full(6, 1.9)).any()  # says more than 1, so 1 is not its limit
+
+
 def test_before_any_report_a_handshake_is_not_free() -> None:
     assert Cost().per_accept > 0
 

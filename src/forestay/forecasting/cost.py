@@ -38,6 +38,10 @@ POOLED_MAX = 1000
 """Endpoints, roughly, from whose reports theta is learned."""
 SEEN_MIN = 0.01
 """However few connections are seen, the regression may still move the level by this part."""
+TOLD_MUCH = 1.1
+"""A round that adds a tenth to what is known of accepts is a storm."""
+FULL_MARGIN, FULL_EXCESS = 0.05, 0.1
+"""A report this near to 1 is that of a full server where the model says that there was this much more to do."""
 ACCEPTS = COSTS  # the row of X and theta that counts accepts
 
 
@@ -117,6 +121,16 @@ class Cost(Learned):
         """Autocorrelation of the residual from report to report, in [0, 0.97]."""
         return min(max(self._lagged / self._square, 0.0), 0.97)
 
+    def is_full(self, x: FloatArray, load: FloatArray) -> BoolArray:
+        """Reports that say 1 because no server can do more, shape (endpoints,): nothing is learned of costs from them.
+
+        Args:
+            x: connections over each report's window, as for `learn`.
+            load: as reported.
+        """
+        full: BoolArray = (np.abs(load - 1.0) < FULL_MARGIN) & (self.structural(x) > load + FULL_EXCESS)
+        return full
+
     def structural(self, x: FloatArray) -> FloatArray:
         """Load that the connections explain, shape (endpoints,), from X, shape (costs + 1, endpoints)."""
         explained: FloatArray = self.scale * (self.theta @ x)
@@ -134,19 +148,18 @@ class Cost(Learned):
         self._ticks += 1
         keep = 0.5 ** (1 / HALF_LIFE_S)
         level = self._learn_level(x, load, ok)
-        unit = self.theta @ x
-        residual = load - self.scale * unit
-        both = ok & self._last_ok
-        if both.any():
-            self._learn_differences(x, load, residual, unit, np.flatnonzero(both), keep)
+        both = np.flatnonzero(ok & self._last_ok)
+        storm = bool(both.size) and self._learn_theta(x, load, both, keep)
+        solve = level > 0 and (self._ticks % 5 == 0 or self._ticks < 20 or storm)
+        if solve:
+            self._solve_theta(level, x[:COSTS, ok].sum(1), max(seen, SEEN_MIN))
+        if both.size:  # by the theta that a storm has just taught; or else it is the servers that seem to have shrunk
+            self._learn_scale(x, load, both, keep)
+        if solve:
+            self._solve_scale(ok)
         self._last_x[:, ok] = x[:, ok]
         self._last_y[ok] = load[ok]
         self._last_ok = ok.copy()
-        if level <= 0:
-            return
-        if self._ticks % 5 == 0 or self._ticks < 20:
-            self._solve_theta(level, x[:COSTS, ok].sum(1), max(seen, SEEN_MIN))
-            self._solve_scale(ok)
 
     def _learn_level(self, x: FloatArray, load: FloatArray, ok: BoolArray) -> float:
         """Load per connection over the last minutes, 0 where there is none now.
@@ -168,30 +181,33 @@ class Cost(Learned):
             self.theta = np.append(np.full(COSTS, level), ACCEPT_MEAN * level)
         return level
 
-    def _learn_differences(
-        self,
-        x: FloatArray,
-        load: FloatArray,
-        residual: FloatArray,
-        unit: FloatArray,
-        rows: npt.NDArray[np.intp],
-        keep: float,
-    ) -> None:
-        last_unit = self.theta @ self._last_x
-        last_residual = (self._last_y - self.scale * last_unit)[rows]
-        residual = residual[rows]
+    def _learn_theta(self, x: FloatArray, load: FloatArray, rows: npt.NDArray[np.intp], keep: float) -> bool:
+        """Moments of theta, and what the residual is like; True in a storm.
+
+        A storm's first report says more of accepts and sizes than minutes of calm, and the storm goes on: it is to be
+        learned from at once. What it does beyond the model is an error of ours, not noise for the minutes after it.
+        """
+        last_residual = (self._last_y - self.structural(self._last_x))[rows]
+        residual = (load - self.structural(x))[rows]
         self._square = self._square * keep + float(last_residual @ last_residual)
         self._lagged = self._lagged * keep + float(last_residual @ residual)
         rho = self.rho
-        innovation = residual - rho * last_residual
-        self.noise += 0.02 * (float(innovation @ innovation) / len(rows) + 1e-7 - self.noise)
-        dy = load[rows] - rho * self._last_y[rows]
-        part = slice(None, None, 1 + len(rows) // POOLED_MAX)  # theta is common to all: some hundred endpoints teach it
-        some = rows[part]
+        some = rows[:: 1 + len(rows) // POOLED_MAX]  # theta is common to all: some hundred endpoints teach it
         dx = (x[:, some] - rho * self._last_x[:, some]) * self.scale[some]
+        of_accepts = self._gram[ACCEPTS, ACCEPTS]
         self._gram = self._gram * keep + dx @ dx.T
-        self._moment = self._moment * keep + dx @ dy[part]
-        du = (unit - rho * last_unit)[rows]
+        storm = self._ticks >= 20 and bool(self._gram[ACCEPTS, ACCEPTS] > TOLD_MUCH * of_accepts)
+        if not storm:
+            innovation = residual - rho * last_residual
+            self.noise += 0.02 * (float(innovation @ innovation) / len(rows) + 1e-7 - self.noise)
+        self._moment = self._moment * keep + dx @ (load - rho * self._last_y)[some]
+        return storm
+
+    def _learn_scale(self, x: FloatArray, load: FloatArray, rows: npt.NDArray[np.intp], keep: float) -> None:
+        """Moments of each endpoint's scale."""
+        rho = self.rho
+        du = (self.theta @ (x - rho * self._last_x))[rows]
+        dy = (load - rho * self._last_y)[rows]
         one = 1.0 - rho
         for moments, value in (
             (self._xx, du * du),

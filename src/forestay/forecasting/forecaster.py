@@ -290,15 +290,16 @@ class Forecaster(Learned):
         self.unseen.learn(own, open_connections, share, fresh, known)
         x = self.unseen.added(x, float(own.sum()))
         x, hidden, by_kind = x[: COSTS + 1], x[HIDDEN], x[HIDDEN + 1 :]
-        self.cost.learn(x, load - periodic, fresh, 1.0 - self.unseen.guessed)
+        telling = fresh & ~self.cost.is_full(x, load)
+        self.cost.learn(x, load - periodic, telling, 1.0 - self.unseen.guessed)
         if len(by_kind):
             accepts = self.cost.scale * self.cost.per_accept * x[ACCEPTS]
-            self.kinds.learn(by_kind, load - periodic - accepts, fresh, self.cost)
+            self.kinds.learn(by_kind, load - periodic - accepts, telling, self.cost)
             self.kinds.normalise(self.population.by_kind.sum((1, 2)))
         residual = load - self.cost.structural(x) - self.cost.scale * hidden
         if self.unseen.ratio < UNSEEN_MAX:
-            residual -= self._attribute(residual - periodic, fresh, at_s, latest_s)
-        self.residual.learn(residual, fresh, self._sample, latest_s)
+            residual -= self._attribute(residual - periodic, telling, at_s, latest_s)
+        self.residual.learn(residual, telling, self._sample, latest_s)
         self.ensemble.learn(load, fresh, self._sample, latest_s)
         self._delay_s += 0.1 * (min(max(self._now_s - latest_s, 0.0), 10.0) - self._delay_s)
 

@@ -314,7 +314,10 @@ async def test_clients_that_wait_take_turns() -> None:
         await relay.stat_becomes("waiting", 7)
         relay.plane.publish(plan_of([endpoint], slots=2))
         await until(lambda: len(relay.sink.opens) == 2)
-        assert sorted(connection.client.partition(":")[0] for connection in relay.sink.opens) == ["127.0.0.1", "127.0.0.2"]
+        assert sorted(connection.client.partition(":")[0] for connection in relay.sink.opens) == [
+            "127.0.0.1",
+            "127.0.0.2",
+        ]
         await close_all([modest, *(writer for _, writer in greedy)])
 
 
