@@ -1,5 +1,7 @@
 """Which endpoint: preference, exclusion, zone; failed connects; no herd."""
 
+from collections import Counter
+
 import pytest
 
 from forestay import Balancer, BalancerSettings
@@ -98,6 +100,32 @@ def test_near_endpoints_over_the_threshold_lose_to_eligible_ones_elsewhere() -> 
     cluster = zoned_cluster({A: 0.670, B: 0.8, C: 0.720, D: 0.8})
     assert cluster.plan.pool == (A,)
     assert cluster.place(zone="west").endpoint_id == A
+
+
+def test_a_zone_takes_its_own_clients_until_it_is_dearer_and_passes_on_only_what_is_too_much() -> None:
+    """No cliff: the more a zone's clients want, the more spill over, and the zone keeps what it has."""
+    kept = []
+    for arrivals in (20, 60, 120, 240):
+        cluster = zoned_cluster(dict.fromkeys((A, B, C, D), 0.3))
+        zones = Counter(cluster.place(zone="west").reason for _ in range(arrivals))
+        kept.append(zones["zone"] / arrivals)
+    assert kept[0] == 1.0
+    assert kept == sorted(kept, reverse=True)
+    assert 0.5 <= kept[-1] < 0.95
+
+
+def test_the_nearest_scope_wins_then_the_one_around_it() -> None:
+    cluster = steady_cluster({A: 0.3, B: 0.3, C: 0.3, D: 0.1})
+    for endpoint_id, zone in zip((A, B, C, D), ("eu/1", "eu/2", "us/1", "us/2"), strict=True):
+        cluster.balancer.add_endpoint(endpoint_id, cluster.now_s, zone=zone)
+    cluster.balancer.configure(BalancerSettings(zone_factor=20.0))
+    assert cluster.place(zone="eu/1").endpoint_id == A
+    assert cluster.place(zone="eu/1", exclude=[A]).endpoint_id == B
+    assert cluster.place(zone="eu/7").endpoint_id in (A, B)
+    assert cluster.place(zone="eu/1", exclude=[A, B]).endpoint_id == D
+    assert cluster.place(zone="us").endpoint_id == D
+    cluster.balancer.add_endpoint(A, cluster.now_s, zone="us/2")
+    assert cluster.place(zone="eu/1").endpoint_id == B
 
 
 def test_a_zone_without_endpoints_is_no_zone() -> None:

@@ -156,29 +156,6 @@ def test_equal_prices_are_taken_in_an_order_that_depends_on_the_seed() -> None:
     assert len(first_picks) > 5
 
 
-@FEW_EXAMPLES
-@given(seed=SEEDS, endpoints=st.sampled_from([4, 60, HOT + 300]))
-def test_a_restricted_planner_picks_the_cheapest_of_its_part_and_shares_the_counters(seed: int, endpoints: int) -> None:
-    rng = np.random.default_rng(seed)  # noqa: TID251 # a test is a caller
-    table = random_table(endpoints, rng, slots_max=3)
-    rule = Rule(table)
-    planner = Planner(table, [0] * endpoints)
-    here = rng.random(endpoints) < 0.5
-    elsewhere = set(np.flatnonzero(~here).tolist())
-    for _ in range(10):
-        rule.placed[planner.pick()] += 1
-    part = planner.restricted(here)
-    for _ in range(30):
-        near = part.pick()
-        assert rule.allows(near, elsewhere)
-        if near >= 0:
-            rule.placed[near] += 1
-        slot = planner.pick()
-        assert rule.allows(slot)
-        if slot >= 0:
-            rule.placed[slot] += 1
-
-
 @pytest.mark.parametrize("endpoints", [3, HOT + 1])
 @pytest.mark.parametrize("placements", [100, 100_000])
 def test_placements_beyond_what_a_float_holds_make_an_endpoint_dear_not_the_planner_fail(

@@ -85,7 +85,7 @@ class Balancer:
             endpoint_id: its name everywhere, by custom its address.
             now_s: this moment.
             capacity: size relative to the others; None: learned.
-            zone: locality, matched by `place(zone=...)`.
+            zone: locality, matched by `place(zone=...)`; zones nest, "eu/rack-3" lies within "eu".
             connections_max: most connections at once; None: no bound of its own.
 
         Raises:
@@ -112,7 +112,7 @@ class Balancer:
                 self._forecaster.restarted(slot)
             self._pricing.forgive(slot)
         roster.draining[slot] = False
-        roster.zones[slot] = zone
+        roster.set_zone(slot, zone)
         roster.connections_max[slot] = math.inf if connections_max is None else connections_max
         self._forecaster.cost.declare(slot, capacity)
         self._places.outdated = True
@@ -189,7 +189,8 @@ class Balancer:
             now_s: this moment.
             hint: what kind of connection it is (class, tenant, ...): kinds' cost and survival are learned apart.
             client: key of the client, for its rate limit and its turn where it has to wait; "": none.
-            zone: endpoints of this zone win while their price is within `prefer_factor` of the cheapest.
+            zone: endpoints of this zone win while they are under the threshold and their price is within `zone_factor`
+                of the cheapest, then those of the zone around it: "eu/rack-3" lies within "eu".
             prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
             exclude: endpoints that must not be chosen, e.g. because they just failed.
         """
@@ -461,8 +462,9 @@ class Balancer:
             without={slots[endpoint_id] for endpoint_id in exclude if endpoint_id in slots},
             wanted=-1 if prefer is None else slots.get(prefer, -1),
             zone=zone,
-            zones=self._roster.zones,
+            within=self._roster.within,
             factor=self.settings.prefer_factor,
+            zone_factor=self.settings.zone_factor,
             kind=kind,
         )
 

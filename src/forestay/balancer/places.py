@@ -5,7 +5,7 @@ open when it was made; reservations that were open then are still to be added, w
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import numpy as np
@@ -17,9 +17,14 @@ from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, IntArray, Table
 from forestay.placement.fitness import KAPPA, LOAD_CAP
 from forestay.placement.planner import Evidence, Planner
+from forestay.placement.scope import Scope, scopes
 
 _NOTHING = (-1, 0.0, 0)
 _PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
+
+
+def _nobody(zone: str) -> IntArray:
+    return np.zeros(0, np.int64)
 
 
 class Places:
@@ -92,7 +97,7 @@ class Places:
     def _pick_with(self, planner: Planner) -> None:
         self._planner = planner
         self.peek = planner.peek  # bound once: the hot path saves a call
-        self._zone_planners: dict[str, Planner] = {}
+        self._scopes: dict[str, Scope] = {}
 
     # ---- choosing
 
@@ -101,8 +106,9 @@ class Places:
         without: Collection[int] = (),
         wanted: int = -1,
         zone: str = "",
-        zones: Sequence[str] = (),
+        within: Callable[[str], IntArray] = _nobody,
         factor: float = 1,
+        zone_factor: float = 1,
         kind: int = 0,
     ) -> tuple[int, str]:
         """A slot and the reason for it, not counted yet; -1 where nobody may take one more.
@@ -110,9 +116,11 @@ class Places:
         Args:
             without: slots that must not be chosen.
             wanted: this slot wins while it is eligible and its price within `factor` of the cheapest; -1: none.
-            zone: slots of this zone win while within `factor`; "": none.
-            zones: zone by slot.
+            zone: its slots win while they are eligible and within `zone_factor`, then those of the zone around it;
+                "": none.
+            within: slots of a zone.
             factor: at least 1.
+            zone_factor: at least 1.
             kind: of the connection.
         """
         planner = self._planner
@@ -122,20 +130,17 @@ class Places:
             slot = self._kinds.cheapest(kind, candidates, list(map(planner.row, candidates)))
         if slot < 0 or (wanted < 0 and not zone):
             return slot, "fittest"
-        bound = planner.cost(slot) * factor
-        if wanted >= 0 and wanted not in without and self._is_eligible(wanted) and planner.cost(wanted) <= bound:
+        cost = planner.cost(slot)
+        if wanted >= 0 and wanted not in without and planner.current(wanted) <= cost * factor:
             return wanted, "prefer"
-        if zone:
-            if zone not in self._zone_planners:  # made when first asked for after a tick; it shares the counters
-                self._zone_planners[zone] = planner.restricted(np.array([z == zone for z in zones]))
-            near = self._zone_planners[zone].peek(without)
-            if near >= 0 and self._is_eligible(near) and planner.cost(near) <= bound:
+        for name in scopes(zone):
+            scope = self._scopes.get(name)
+            if scope is None:  # made when first asked for after a tick
+                scope = self._scopes[name] = Scope(planner, within(name))
+            near_cost, near = scope.peek(without)
+            if near_cost <= cost * zone_factor and near >= 0:
                 return near, "zone"
         return slot, "fittest"
-
-    def _is_eligible(self, slot: int) -> bool:
-        """Whether the slot is under the threshold and stays so with one more."""
-        return self._planner.placed(slot) < int(self.table.slots[slot])
 
     def evidence(self, slot: int) -> Evidence:
         """What speaks for a slot right now."""
@@ -181,6 +186,7 @@ class Places:
             self._placed[slot] -= 1
         else:
             self._planner.unplace(slot)
+            self._noticed(slot)
             self._correct(slot, kind, back=True)
         return True
 
@@ -233,5 +239,10 @@ class Places:
         if self.outdated:  # the next table will know
             return
         self._planner.reprice(slot, factors, room)
-        for planner in self._zone_planners.values():
-            planner.reprice(slot, factors)
+        self._noticed(slot)
+
+    def _noticed(self, slot: int) -> None:
+        """The scopes of a slot hear that its price may have fallen; a rise they find out."""
+        for scope in self._scopes.values():
+            if slot in scope:
+                scope.changed(slot)

@@ -15,6 +15,7 @@ from forestay.forecasting.learned import Learned
 from forestay.model.errors import UnknownEndpoint
 from forestay.model.load import LoadReport
 from forestay.model.plan import BoolArray, FloatArray, IntArray
+from forestay.placement.scope import scopes
 
 LOAD_CLIP = 10.0
 """A report of more than this is taken as this: ten times overloaded is as bad as it gets."""
@@ -43,6 +44,7 @@ class Roster(Learned):
         self._table_ids: tuple[str, ...] | None = None
         self.slot: dict[str, int] = {}
         self.zones: list[str] = []
+        self._within: dict[str, list[int]] | None = None  # slots by zone; None: to be gathered
         self._resting: OrderedDict[str, int] = OrderedDict()
         self._free: list[int] = []
         self.connections_max: FloatArray = np.zeros(0)  # inf: no bound
@@ -75,6 +77,7 @@ class Roster(Learned):
         self.ids[slot] = endpoint_id
         self._table_ids = None
         self.present[slot] = self.healthy[slot] = True
+        self._within = None
         self.draining[slot] = self.fresh[slot] = False
         self.at_s[slot] = -math.inf
         self.load[slot] = self.memory[slot] = 0.0
@@ -98,6 +101,21 @@ class Roster(Learned):
         self.size = size
         return size
 
+    def set_zone(self, slot: int, zone: str) -> None:
+        """Say where an endpoint is."""
+        if zone != self.zones[slot]:
+            self.zones[slot] = zone
+            self._within = None
+
+    def within(self, zone: str) -> IntArray:
+        """Slots of the endpoints in a zone or in one that lies within it, ascending."""
+        if self._within is None:
+            self._within = {}
+            for slot in self.slots().tolist():
+                for scope in scopes(self.zones[slot]):
+                    self._within.setdefault(scope, []).append(slot)
+        return np.array(self._within.get(zone, ()), np.int64)
+
     def remove(self, endpoint_id: str) -> int:
         """Let an endpoint go; returns its slot, which rests."""
         slot = self.find(endpoint_id)
@@ -106,6 +124,7 @@ class Roster(Learned):
         self.ids[slot] = ""
         self._table_ids = None
         self.present[slot] = False
+        self._within = None
         return slot
 
     def take_report(self, report: LoadReport, now_s: float) -> bool:

@@ -20,6 +20,8 @@ class BalancerSettings:
         queue_deadline_s: longest wait, seconds.
         reservation_s: an admitted connection that is neither opened, failed nor closed by then is forgotten, seconds.
         prefer_factor: a preferred endpoint wins up to this multiple of the cheapest price, >= 1.
+        zone_factor: endpoints of the client's zone win up to this multiple of the cheapest price, >= 1; 2 is some .12
+            of load, 1 ignores zones.
         stale_after_s: a report older than this no longer counts as knowledge, seconds.
         pickers: how many balancers place on these endpoints without sharing their placements, >= 1.
         client_rate_per_s: placements a second allowed per client key; 0: no limit.
@@ -34,6 +36,7 @@ class BalancerSettings:
     queue_deadline_s: float = 5.0
     reservation_s: float = 10.0
     prefer_factor: float = 1.2
+    zone_factor: float = 2.0
     stale_after_s: float = 10.0
     pickers: int = 1
     client_rate_per_s: float = 0.0
@@ -52,6 +55,7 @@ class BalancerSettings:
             "queue_deadline_s": (0.0, 3600.0),
             "reservation_s": (0.1, 3600.0),
             "prefer_factor": (1.0, 100.0),
+            "zone_factor": (1.0, 1000.0),
             "stale_after_s": (1.5, 3600.0),
             "pickers": (1, 100_000),
             "client_rate_per_s": (0.0, 1e9),

@@ -9,18 +9,17 @@ Only the cheapest few hundred endpoints are kept as tuples, whose arithmetic is 
 short arrays; the rest stay in arrays until the cheapest of them is reached.
 """
 
-import copy
 import heapq
 import struct
 from collections.abc import Container, MutableSequence, Sequence
 from itertools import repeat
-from math import sqrt
+from math import inf, sqrt
 from operator import add, mul
 from typing import TypeAlias
 
 import numpy as np
 
-from forestay.model.plan import BoolArray, FloatArray, IntArray, Table
+from forestay.model.plan import FloatArray, IntArray, Table
 
 HOT = 512
 """Endpoints kept as tuples. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
@@ -182,17 +181,25 @@ class Planner:
             self._warm_one(slot, tuple(self._price[slot].tolist()))
         return self._rows[slot]
 
-    def restricted(self, to: BoolArray) -> "Planner":
-        """A planner over some slots only, shape (slots,); it goes on from this one's prices and shares its counters."""
-        self._cool()
-        part = copy.copy(self)
-        part._price, part._seen = self._price.copy(), self._seen.copy()
-        slots, wide = self._limits
-        part._limits = (np.where(to, slots, 0), np.where(to, wide, 0))
-        part._wide = False
-        part._rows = {}
-        part._rebuild()
-        return part
+    def current(self, slot: int) -> float:
+        """Price of one more connection on `slot` with everybody's placements; inf where it has no slots left."""
+        if slot not in self._rows:
+            self._warm_one(slot, tuple(self._price[slot].tolist()))
+        placed = self.placed(slot)
+        if placed != self._hot_seen[slot]:
+            self._follow(slot)
+        if placed >= self._limits[0][slot]:
+            return inf
+        cost = self._value.get(slot, -1.0)
+        return cost if cost >= 0 else self._cost(self._rows[slot])
+
+    def costs(self, slots: IntArray) -> FloatArray:
+        """Prices of slots, by the placements known so far; their limits do not count here."""
+        costs: FloatArray = np.sqrt(self._price[slots] + self._level).sum(1)
+        for index, slot in enumerate(slots.tolist()):
+            if slot in self._rows:
+                costs[index] = self._cost(self._rows[slot])
+        return costs
 
     def _tie(self, slot: int) -> int:
         """Order among equal prices: a permutation of the slots that depends on the seed (multiplicative hashing)."""

@@ -1,0 +1,74 @@
+"""Near before far: the cheapest endpoint of a zone, by the prices of the whole cluster's planner.
+
+Zones nest: "eu/rack-3" lies within "eu". A scope keeps a heap of its own over its endpoints and takes every price from
+the planner, so a placement is counted once, wherever it was decided. As in the planner a heap entry is a lower bound
+that is corrected when it comes to the top; prices that fall are pushed (see `changed`).
+"""
+
+import heapq
+from collections.abc import Container
+from functools import lru_cache
+from math import inf
+
+from forestay.model.plan import IntArray
+from forestay.placement.planner import Planner
+
+SEPARATOR = "/"
+
+
+@lru_cache(maxsize=4096)
+def scopes(zone: str) -> tuple[str, ...]:
+    """A zone and everything around it, nearest first: "eu/rack-3" gives "eu/rack-3" and "eu"; "" gives nothing."""
+    parts = zone.split(SEPARATOR) if zone else []
+    return tuple(SEPARATOR.join(parts[:depth]) for depth in range(len(parts), 0, -1))
+
+
+class Scope:
+    """Some of a planner's slots, until its next table.
+
+    Args:
+        planner: of the whole cluster.
+        slots: those of the scope.
+    """
+
+    def __init__(self, planner: Planner, slots: IntArray) -> None:
+        self._planner = planner
+        members = slots.tolist()
+        self._value = dict(zip(members, planner.costs(slots).tolist(), strict=True))  # of the entry that counts
+        self._heap = [(cost, slot) for slot, cost in self._value.items()]
+        heapq.heapify(self._heap)
+
+    def __contains__(self, slot: object) -> bool:
+        return slot in self._value
+
+    def peek(self, exclude: Container[int] = ()) -> tuple[float, int]:
+        """The cheapest slot under the threshold and its price, not counted; (inf, -1) where there is none."""
+        heap, value, planner = self._heap, self._value, self._planner
+        skipped: list[tuple[float, int]] = []
+        best = (inf, -1)
+        while heap:
+            cost, slot = heap[0]
+            if cost != value[slot]:  # replaced by a later entry
+                heapq.heappop(heap)
+                continue
+            now = planner.current(slot)
+            if now != cost:
+                value[slot] = now
+                heapq.heapreplace(heap, (now, slot))
+                continue
+            if cost == inf:  # nobody has room
+                break
+            if slot not in exclude:
+                best = cost, slot
+                break
+            skipped.append(heapq.heappop(heap))
+        for entry in skipped:
+            heapq.heappush(heap, entry)
+        return best
+
+    def changed(self, slot: int) -> None:
+        """A slot of the scope may have become cheaper, or have room again."""
+        cost = self._planner.current(slot)
+        if cost != self._value[slot]:
+            self._value[slot] = cost
+            heapq.heappush(self._heap, (cost, slot))
