@@ -152,10 +152,21 @@ def main() -> None:
     parser.add_argument("--uneven", action="store_true", help="some pickers have 16 times the traffic of others")
     parser.add_argument("--sizes", action="store_true", help="servers of different size")
     parser.add_argument("--alone", action="store_true", help="each is told that it is alone: pickers = 1")
+    parser.add_argument("--own", type=float, default=0.2, help="servers' own work is drawn from [0, this]")
+    parser.add_argument("--rate", type=float, default=2000.0, help="arrivals a second, all pickers together")
+    parser.add_argument("--duration", type=float, default=12.0, help="mean life of a connection, seconds")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for pickers in options.pickers:
-        fleet = Fleet(pickers=pickers, uneven=options.uneven, told=options.told, sizes=options.sizes)
+        fleet = Fleet(
+            pickers=pickers,
+            uneven=options.uneven,
+            told=options.told,
+            sizes=options.sizes,
+            own_load_max=options.own,
+            rate_per_s=options.rate,
+            duration_s=options.duration,
+        )
         above = Replicas(fleet, 1 if options.alone else None, options.seed).run(options.seconds, 0.6 * options.seconds)
         print(
             f"{pickers:4d} pickers: worst server above the ideal level: mean {above.mean():.4f}, "

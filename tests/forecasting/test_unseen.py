@@ -46,9 +46,9 @@ def test_fewer_than_the_own_ones_are_never_told() -> None:
     assert late.counts.tolist() == [0.0, 0.0]
 
 
-def test_untold_connections_are_guessed_from_the_number_of_pickers_and_the_own_shares() -> None:
+def test_untold_connections_are_guessed_from_the_number_of_pickers_and_the_sizes_of_endpoints() -> None:
     untold = unseen(4)
-    untold.learn(np.array([30.0, 10.0]), NOBODY, np.array([0.75, 0.25]), BOTH, BOTH)
+    untold.learn(np.array([30.0, 10.0]), NOBODY, np.array([1.5, 0.5]), BOTH, BOTH)
     assert untold.counts == pytest.approx([90.0, 30.0])
     assert untold.guessed == pytest.approx(0.75)
 

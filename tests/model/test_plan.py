@@ -27,7 +27,7 @@ FORECAST = Forecast(
 
 
 def test_the_pool_is_those_with_slots_fittest_first() -> None:
-    plan = Plan(0.0, TABLE, FORECAST, weigh=dict)
+    plan = Plan(0.0, TABLE, FORECAST, weigh=lambda seconds: {})
     assert plan.pool == ("cheap", "dear")
     assert TABLE.eligible.tolist() == [True, True, False, False]
     assert TABLE.cost() == pytest.approx([3.0, 1.5, 1.0, 0.0])
@@ -36,7 +36,7 @@ def test_the_pool_is_those_with_slots_fittest_first() -> None:
 def test_weights_are_computed_once_and_only_when_asked() -> None:
     asked = []
 
-    def weigh() -> dict[str, int]:
+    def weigh(seconds: float) -> dict[str, int]:
         asked.append(True)
         return {"cheap": 1000}
 

@@ -8,7 +8,6 @@ that a clock that jumps back stops time for a while and breaks nothing.
 import math
 from collections.abc import Iterable, KeysView, Mapping
 from dataclasses import replace
-from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -31,11 +30,14 @@ from forestay.model.load import LoadReport
 from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, FloatArray, Forecast, IntArray, Plan, Verdict
 from forestay.placement.admission import ClientRates
+from forestay.placement.pool import Pool, narrowed
 from forestay.placement.waiting import Drip, Queue, Waiting
 from forestay.placement.weights import weigh
 
 PASSED_OVER_MAX = 64
 """Waiting connections that exclude endpoints, and so may find none where others do, looked past in one poll."""
+POOL_HORIZON = int(np.searchsorted(HORIZONS_S, 10.0))
+"""How far ahead the pool looks at the cluster's load: some 10 s, as long as its own memory."""
 
 
 class Balancer:
@@ -60,6 +62,7 @@ class Balancer:
         self._connections: dict[str, int] = {}  # open: id -> population slot
         self._names: dict[int, str] = {}  # and back
         self._decisions = Decisions()
+        self._pool = Pool()
 
     def configure(self, settings: BalancerSettings) -> None:
         """Take other settings: limits and prices from the next tick on, the rest at once; nothing learned is lost."""
@@ -328,12 +331,18 @@ class Balancer:
         )
         roster.fresh[:] = False
         fallbacks = self._price(outlook, known, takes_part)
+        table, pool = self._places.table, self._pool
+        by_load = "telemetry_missing" not in fallbacks
+        pool.measure(table, self._utilisation(outlook, takes_part), self._well(takes_part & known) if by_load else 1.0)
+        size = pool.size(int(table.eligible.sum()))
+        rate_per_s = self._forecaster.arrivals.rate_per_s
         return Plan(
             now_s=now_s,
-            table=self._places.table,
+            table=table,
             forecast=self._forecast(outlook),
-            weigh=partial(weigh, self._places.table, self._forecaster.arrivals.rate_per_s),
-            fallbacks=fallbacks,
+            weigh=lambda seconds: weigh(narrowed(table, size), rate_per_s * seconds),
+            pool_size=size,
+            fallbacks=fallbacks | {"pool_panic"} if pool.panic else fallbacks,
         )
 
     def explain(self, connection_id: str) -> str:
@@ -511,6 +520,17 @@ class Balancer:
         if not takes_part.any() or known[takes_part].all():
             return frozenset()
         return frozenset({"telemetry_stale" if by_load else "telemetry_missing"})
+
+    def _utilisation(self, outlook: Outlook, takes_part: BoolArray) -> float:
+        """Mean predicted load, arrivals included, of those that take newcomers, over the threshold."""
+        capacity = takes_part / outlook.scale
+        load = float(outlook.expected[POOL_HORIZON] @ capacity) / max(float(capacity.sum()), 1e-12)
+        return load / self.settings.threshold
+
+    def _well(self, well: BoolArray) -> float:
+        """Which part of the endpoints in service `well` is."""
+        in_service = self._roster.present & ~self._roster.draining
+        return float(well.sum()) / max(int(in_service.sum()), 1)
 
     def _refresh(self) -> None:
         """The endpoints changed between two ticks: price anew from what is known, learn nothing."""

@@ -156,7 +156,7 @@ class Cost(Learned):
         if both.size:  # by the theta that a storm has just taught; or else it is the servers that seem to have shrunk
             self._learn_scale(x, load, both, keep)
         if solve:
-            self._solve_scale(ok)
+            self._solve_scale(ok, max(seen, SEEN_MIN))
         self._last_x[:, ok] = x[:, ok]
         self._last_y[ok] = load[ok]
         self._last_ok = ok.copy()
@@ -256,8 +256,9 @@ class Cost(Learned):
             sd[declared] = DECLARED_SD * mean[declared]
         return mean, sd
 
-    def _solve_scale(self, ok: BoolArray) -> None:
+    def _solve_scale(self, ok: BoolArray, seen: float) -> None:
         mean, sd = self._prior_scale()
+        sd = sd * seen  # other pickers mislead it as they do theta
         weight = 1.0 / self.noise
         a11, a12, a22 = self._xx * weight + sd**-2, self._x * weight, self._one * weight + BACKGROUND_SD**-2
         b1, b2 = self._xy * weight + mean * sd**-2, self._y * weight

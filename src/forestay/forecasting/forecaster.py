@@ -286,8 +286,7 @@ class Forecaster(Learned):
         latest_s = float(np.median(at_s[fresh])) if fresh.any() else self._now_s - self._delay_s
         periodic = self.residual.periodicity.ahead(1.0)
         own = x[:COSTS].sum(0)
-        share = self.arrivals.share(np.where(known, 1.0, 0.0))
-        self.unseen.learn(own, open_connections, share, fresh, known)
+        self.unseen.learn(own, open_connections, 1.0 / self.cost.scale, fresh, known)
         x = self.unseen.added(x, float(own.sum()))
         x, hidden, by_kind = x[: COSTS + 1], x[HIDDEN], x[HIDDEN + 1 :]
         telling = fresh & ~self.cost.is_full(x, load)

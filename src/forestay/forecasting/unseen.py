@@ -1,9 +1,11 @@
 """Connections that other pickers placed on the same endpoints: this balancer sees their load, but not them.
 
 Reports that tell how many connections are open say how many these are. Where reports do not tell, the number of pickers
-does, and they are taken to be spread as this picker's own arrivals are: all follow the same rule. Either way they are
-as old as the known ones. Without them, load over *known* connections would make each look as many times too dear as
-there are pickers, and nobody would expect the arrivals that the others bring.
+does, and they are taken to be spread by capacity, which is what all pickers together make of them. (The own few show
+more noise than truth, and load itself would explain itself.) Either way they are as old as the known ones.
+
+Without them load over *known* connections would make each look as many times too dear as there are pickers, and nobody
+would expect the arrivals that the others bring.
 """
 
 from typing import ClassVar
@@ -60,14 +62,14 @@ class Unseen(Learned):
         self.counts[endpoint], self._told[endpoint] = 0.0, False
 
     def learn(
-        self, own: FloatArray, open_connections: FloatArray, share: FloatArray, fresh: BoolArray, known: BoolArray
+        self, own: FloatArray, open_connections: FloatArray, capacity: FloatArray, fresh: BoolArray, known: BoolArray
     ) -> None:
         """One round of reports.
 
         Args:
             own: known connections over each report's window, shape (endpoints,).
             open_connections: as reported, NaN where the report did not tell, shape (endpoints,).
-            share: of this picker's own arrivals by endpoint, shape (endpoints,).
+            capacity: sizes relative to each other, shape (endpoints,).
             fresh: which endpoints have a new report.
             known: which endpoints have a report that still counts.
         """
@@ -81,7 +83,7 @@ class Unseen(Learned):
         self._told = np.where(fresh, told, self._told)
         guess = known & ~self._told
         if guess.any():
-            weight = share[guess] / max(float(share[guess].sum()), 1e-12)
+            weight = capacity[guess] / float(capacity[guess].sum())
             self.counts[guess] = (self.ratio - 1.0) * float(own[guess].sum()) * weight
         everybody = float(own[known].sum() + self.counts[known].sum())
         self.guessed = float(self.counts[guess].sum()) / max(everybody, 1e-12)

@@ -82,6 +82,13 @@ class Table:
         """Which slots are under the threshold, shape (slots,)."""
         return self.slots > 0
 
+    def fittest(self, size: int) -> IntArray:
+        """The `size` cheapest eligible slots, cheapest first; equal prices in the order of their ids."""
+        slots = np.flatnonzero(self.eligible)
+        ids = np.array(self.endpoint_ids, dtype=str)[slots]
+        order: IntArray = np.lexsort((ids, self.cost()[slots]))
+        return slots[order[:size]]
+
     def shared(self, pickers: float, phase: FloatArray) -> "Table":
         """The table of one of several pickers that see nothing of each other's placements until the next table.
 
@@ -160,7 +167,8 @@ class Plan:
         now_s: the tick.
         table: for planes that pick themselves.
         forecast: predicted load.
-        weigh: computes `weights`; most planes never ask.
+        weigh: computes weights from the seconds that they will hold for; most planes never ask.
+        pool_size: how many of the eligible endpoints the pool holds.
         moves: connections to move.
         fallbacks: names of the fallbacks in force, e.g. "telemetry_missing"; empty when all is well.
     """
@@ -168,7 +176,8 @@ class Plan:
     now_s: float
     table: Table
     forecast: Forecast
-    weigh: Callable[[], dict[str, int]]
+    weigh: Callable[[float], dict[str, int]]
+    pool_size: int = UNLIMITED
     moves: tuple[Move, ...] = ()
     fallbacks: frozenset[str] = frozenset()
 
@@ -176,13 +185,22 @@ class Plan:
     def weights(self) -> dict[str, int]:
         """For planes that only take weights: share of the next second's arrivals by endpoint id, 0 to 1000.
 
-        0: nothing new. Endpoints that take newcomers have at least 1.
+        0: nothing new, because the endpoint takes nothing or is not in the pool. Others have at least 1.
         """
-        return self.weigh()
+        return self.weigh(1.0)
+
+    def weights_for(self, seconds: float) -> dict[str, int]:
+        """As `weights`, for a plane that takes new ones only so often.
+
+        Weights that fill the valleys of one second overfill them when they hold for five.
+        """
+        return self.weigh(max(seconds, 1.0))
 
     @cached_property
     def pool(self) -> tuple[str, ...]:
-        """Ids of the eligible endpoints, fittest first."""
-        slots = np.flatnonzero(self.table.eligible)
-        fittest = slots[np.argsort(self.table.cost()[slots], kind="stable")]
+        """Ids of the endpoints that newcomers should go to, fittest first: eligible ones, fewer when it is busy.
+
+        Whoever picks by `table` need not look at it: the price keeps within it.
+        """
+        fittest = self.table.fittest(self.pool_size)
         return tuple(self.table.endpoint_ids[slot] for slot in fittest.tolist())
