@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from forestay import Balancer, BalancerSettings
+from forestay.model.errors import InvalidInput
 from tests.balancer.clusters import A, B, C, Cluster, D
 
 
@@ -112,6 +113,18 @@ def test_a_zone_takes_its_own_clients_until_it_is_dearer_and_passes_on_only_what
     assert kept[0] == 1.0
     assert kept == sorted(kept, reverse=True)
     assert 0.5 <= kept[-1] < 0.95
+
+
+def test_tables_say_where_endpoints_are_only_where_any_is_somewhere() -> None:
+    cluster = zoned_cluster(dict.fromkeys((A, B, C, D), 0.3))
+    zones = dict(zip(cluster.plan.table.endpoint_ids, cluster.plan.table.zones, strict=True))
+    assert (zones[A], zones[D]) == ("east", "west")
+    assert Cluster().plan.table.zones == ()
+
+
+def test_a_zone_must_be_printable() -> None:
+    with pytest.raises(InvalidInput, match="zone"):
+        Cluster().balancer.add_endpoint(A, 100.0, zone="a\tb")
 
 
 def test_the_nearest_scope_wins_then_the_one_around_it() -> None:

@@ -35,6 +35,7 @@ def _spec(cluster: str, name: str, listener: ListenerSettings, settings: Cluster
         host=_numeric(address.host, f"clusters.{cluster}.listeners.{name}.listen"),
         port=address.port,
         policy=settings.policy,
+        zone_factor=settings.balancer.zone_factor,
         **listener.model_dump(exclude={"listen"}),
     )
 

@@ -92,7 +92,8 @@ class Balancer:
             connections_max: most connections at once; None: no bound of its own.
 
         Raises:
-            InvalidInput: if the id is empty, the capacity not positive and finite, or connections_max negative.
+            InvalidInput: if the id is empty, the capacity not positive and finite, connections_max negative, or the
+                zone unprintable.
         """
         if not endpoint_id:
             raise InvalidInput("endpoint_id is empty: give the endpoint a name, such as its address")
@@ -100,6 +101,8 @@ class Balancer:
             raise InvalidInput(f"capacity = {capacity}: must be a positive number, or None to have it learned")
         if connections_max is not None and connections_max < 0:
             raise InvalidInput(f"connections_max = {connections_max}: must be 0 or more, or None for no bound")
+        if not zone.isprintable():
+            raise InvalidInput(f"zone = {zone!r}: must consist of printable characters")
         now_s = self._clock(now_s)
         roster = self._roster
         if not roster.size:  # the first one: there is nothing to observe before it
@@ -515,6 +518,7 @@ class Balancer:
         replaces = takes_part & (room >= 0)
         if by_load and self.settings.overload == "queue":
             replaces &= outlook.sure.max(0) < self.settings.load_max
+        table = replace(table, zones=roster.table_zones())
         self._places.renew(table, outlook, replaces, by_load=by_load)
         self._priced_s = now_s
         if not takes_part.any() or known[takes_part].all():

@@ -17,7 +17,7 @@ from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, IntArray, Table
 from forestay.placement.fitness import KAPPA, LOAD_CAP
 from forestay.placement.planner import Evidence, Planner
-from forestay.placement.scope import Scope, scopes
+from forestay.placement.scope import Scope, nearest, scopes
 
 _NOTHING = (-1, 0.0, 0)
 _PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
@@ -133,14 +133,19 @@ class Places:
         cost = planner.cost(slot)
         if wanted >= 0 and wanted not in without and planner.current(wanted) <= cost * factor:
             return wanted, "prefer"
-        for name in scopes(zone):
-            scope = self._scopes.get(name)
-            if scope is None:  # made when first asked for after a tick
-                scope = self._scopes[name] = Scope(planner, within(name))
-            near_cost, near = scope.peek(without)
-            if near_cost <= cost * zone_factor and near >= 0:
+        if zone:
+            around = (self._scope(name, within) for name in scopes(zone))
+            near = nearest(around, cost * zone_factor, without)
+            if near >= 0:
                 return near, "zone"
         return slot, "fittest"
+
+    def _scope(self, zone: str, within: Callable[[str], IntArray]) -> Scope:
+        """Made when first asked for after a tick."""
+        scope = self._scopes.get(zone)
+        if scope is None:
+            scope = self._scopes[zone] = Scope(self._planner, within(zone))
+        return scope
 
     def evidence(self, slot: int) -> Evidence:
         """What speaks for a slot right now."""

@@ -42,6 +42,7 @@ class Roster(Learned):
         self.size = 0
         self.ids: list[str] = []
         self._table_ids: tuple[str, ...] | None = None
+        self._table_zones: tuple[str, ...] | None = None
         self.slot: dict[str, int] = {}
         self.zones: list[str] = []
         self._within: dict[str, list[int]] | None = None  # slots by zone; None: to be gathered
@@ -75,7 +76,7 @@ class Roster(Learned):
             slot = self._resting.popitem(last=False)[1]
         self.slot[endpoint_id] = slot
         self.ids[slot] = endpoint_id
-        self._table_ids = None
+        self._table_ids = self._table_zones = None
         self.present[slot] = self.healthy[slot] = True
         self._within = None
         self.draining[slot] = self.fresh[slot] = False
@@ -94,7 +95,7 @@ class Roster(Learned):
         size = self.size + self.size // 4 + 8
         more = size - self.size
         self.ids += [""] * more
-        self._table_ids = None
+        self._table_ids = self._table_zones = None
         self.zones += [""] * more
         self._free += range(size - 1, self.size - 1, -1)
         self.resize(size)
@@ -105,7 +106,7 @@ class Roster(Learned):
         """Say where an endpoint is."""
         if zone != self.zones[slot]:
             self.zones[slot] = zone
-            self._within = None
+            self._within = self._table_zones = None
 
     def within(self, zone: str) -> IntArray:
         """Slots of the endpoints in a zone or in one that lies within it, ascending."""
@@ -122,7 +123,7 @@ class Roster(Learned):
         del self.slot[endpoint_id]
         self._resting[endpoint_id] = slot
         self.ids[slot] = ""
-        self._table_ids = None
+        self._table_ids = self._table_zones = None
         self.present[slot] = False
         self._within = None
         return slot
@@ -165,6 +166,13 @@ class Roster(Learned):
         if self._table_ids is None:
             self._table_ids = tuple(self.ids)
         return self._table_ids
+
+    def table_zones(self) -> tuple[str, ...]:
+        """Zone by slot, () where nobody has one; the same object until something changes."""
+        if self._table_zones is None:
+            zones = tuple(zone if here else "" for zone, here in zip(self.zones, self.present.tolist(), strict=True))
+            self._table_zones = zones if any(zones) else ()
+        return self._table_zones
 
     def slots(self) -> IntArray:
         """Slots in use, ascending."""

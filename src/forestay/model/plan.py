@@ -66,6 +66,7 @@ class Table:
         slots: placements until the endpoint would reach the threshold, shape (slots,); 0: not eligible.
         paced: further placements this second where nobody is under the threshold, shape (slots,).
         shed: True where every endpoint is over `load_max`: waiting would not help.
+        zones: zone by slot, for pickers that look near first; () where no endpoint has one.
     """
 
     endpoint_ids: tuple[str, ...]
@@ -76,6 +77,7 @@ class Table:
     slots: IntArray
     paced: IntArray
     shed: bool = False
+    zones: tuple[str, ...] = ()
 
     @property
     def eligible(self) -> BoolArray:

@@ -6,9 +6,11 @@ that is corrected when it comes to the top; prices that fall are pushed (see `ch
 """
 
 import heapq
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from math import inf
+
+import numpy as np
 
 from forestay.model.plan import IntArray
 from forestay.placement.planner import Planner
@@ -21,6 +23,15 @@ def scopes(zone: str) -> tuple[str, ...]:
     """A zone and everything around it, nearest first: "eu/rack-3" gives "eu/rack-3" and "eu"; "" gives nothing."""
     parts = zone.split(SEPARATOR) if zone else []
     return tuple(SEPARATOR.join(parts[:depth]) for depth in range(len(parts), 0, -1))
+
+
+def nearest(within: Iterable["Scope"], bound: float, exclude: Container[int]) -> int:
+    """The first scope's cheapest slot whose price is within `bound`; -1 where there is none."""
+    for scope in within:
+        cost, slot = scope.peek(exclude)
+        if slot >= 0 and cost <= bound:
+            return slot
+    return -1
 
 
 class Scope:
@@ -72,3 +83,28 @@ class Scope:
         if cost != self._value[slot]:
             self._value[slot] = cost
             heapq.heappush(self._heap, (cost, slot))
+
+
+class NearFirst:
+    """A picker that stands in a zone: near endpoints win while their price is within a factor of the cheapest.
+
+    Args:
+        planner: of the whole cluster.
+        zone: the picker's.
+        zones: zone by slot.
+        factor: at least 1.
+    """
+
+    def __init__(self, planner: Planner, zone: str, zones: Sequence[str], factor: float) -> None:
+        self._planner, self._factor = planner, factor
+        inside = [[slot for slot, other in enumerate(zones) if name in scopes(other)] for name in scopes(zone)]
+        self._scopes = [Scope(planner, np.array(slots, np.int64)) for slots in inside if slots]
+
+    def pick(self, exclude: Container[int] = ()) -> int:
+        """The slot for the next connection, counted at once; -1 where nobody may take it."""
+        slot = self._planner.peek(exclude)
+        if slot >= 0:
+            near = nearest(self._scopes, self._planner.cost(slot) * self._factor, exclude)
+            slot = near if near >= 0 else slot
+            self._planner.count(slot)
+        return slot

@@ -1,6 +1,7 @@
 """One worker's picks: by the table, by the fallbacks, and beside other pickers."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +26,19 @@ class World:
 
     def publish(self, table: Table, base: list[int] | None = None, at_s: float = 0.0) -> None:
         targets = tuple(Target(i, "192.0.2.1", 80) if i else None for i in table.endpoint_ids)
+        names = encode_targets(targets, table.zones)
         self.version += 1
         counts = np.array(base or [0] * len(targets), np.int64)
-        if not self.shared.fits(table, encode_targets(targets)):
-            new = self.shared.succeed(table, encode_targets(targets))
-            new.publish(table, counts, encode_targets(targets), self.version, at_s, (0, ME, OTHER))
+        if not self.shared.fits(table, names):
+            new = self.shared.succeed(table, names)
+            new.publish(table, counts, names, self.version, at_s, (0, ME, OTHER))
             self.shared.retire(new)
             self.shared = new
             return
-        self.shared.publish(table, counts, encode_targets(targets), self.version, at_s, (0, ME, OTHER))
+        self.shared.publish(table, counts, names, self.version, at_s, (0, ME, OTHER))
 
-    def picker(self, policy: Policy = "forecast", column: int = ME) -> Picker:
-        return Picker(self.shared, column, policy, seed=column)
+    def picker(self, policy: Policy = "forecast", column: int = ME, zone: str = "") -> Picker:
+        return Picker(self.shared, column, policy, seed=column, zone=zone, zone_factor=2.0)
 
 
 @pytest.fixture
@@ -53,6 +55,17 @@ def test_the_cheapest_is_picked_until_its_placements_make_it_dear(world: World) 
     picker = world.picker()
     assert [picker.pick(0.0) for _ in range(4)] == [0, 0, 1, 0]
     assert list(picker.placed[:3]) == [3, 1, 0]
+
+
+def test_a_picker_in_a_zone_looks_near_first_and_passes_on_what_is_too_much(world: World) -> None:
+    table = table_of(IDS, prices=[1.0, 1.5**2, 1.9**2], growth=1.21)  # prices are squared: one placement costs a tenth
+    world.publish(replace(table, zones=("us", "eu/1", "eu/2")))
+    near, everywhere = world.picker(zone="eu/2"), world.picker(column=OTHER, zone="asia")
+    assert near.pick(0.0) == 2
+    assert near.pick(0.0) == 1, "dearer than twice the cheapest by now: the zone around it"
+    assert near.pick(0.0, exclude={1}) == 0, "and then the world"
+    assert everywhere.pick(0.0) == 0
+    assert list(near.placed[:3]) == [1, 1, 1]
 
 
 def test_placements_of_another_picker_count_at_once(world: World) -> None:

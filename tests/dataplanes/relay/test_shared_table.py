@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,6 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"), min_s
 @given(st.lists(st.one_of(st.none(), st.builds(Target, names, names, st.integers(1, 65_535))), min_size=1))
 def test_targets_survive_encoding(targets: list[Target | None]) -> None:
     assert decode_targets(encode_targets(tuple(targets))) == tuple(targets)
+    zones = tuple(f"z/{slot}" for slot in range(len(targets)))
+    zoned = [target and replace(target, zone=zone) for target, zone in zip(targets, zones, strict=True)]
+    assert decode_targets(encode_targets(tuple(targets), zones)) == tuple(zoned)

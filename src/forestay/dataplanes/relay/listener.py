@@ -15,6 +15,7 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 BOUNDS: dict[str, tuple[float, float]] = {
     "port": (0, 65_535),
     "workers": (1, 32),
+    "zone_factor": (1.0, 1000.0),
     "connect_timeout_s": (0.01, 600.0),
     "queue_deadline_s": (0.0, 3_600.0),
     "queue_max": (0, 1_000_000),
@@ -38,6 +39,8 @@ class ListenerSpec:
         port: 0 lets the kernel choose (see `RelayPlane.addresses`).
         protocol: how to refuse: "tcp" by RST, "http" by a 503 with Retry-After. Bytes pass untouched in both.
         policy: "forecast" is the product; the others are there to be compared with.
+        zone: where the listener is: near endpoints win while their price is within `zone_factor` of the cheapest.
+        zone_factor: see `BalancerSettings`.
         workers: processes, which share the listening socket.
         proxy_in: every connection must begin with a PROXY v1 or v2 header. Only where all clients are trusted proxies:
             the header is believed.
@@ -60,6 +63,8 @@ class ListenerSpec:
     port: int
     protocol: Protocol = "tcp"
     policy: Policy = "forecast"
+    zone: str = ""
+    zone_factor: float = 2.0
     workers: int = 1
     proxy_in: bool = False
     proxy_out: bool = False

@@ -15,6 +15,7 @@ from forestay.dataplanes.relay.listener import Policy
 from forestay.dataplanes.relay.shared_table import Column, SharedTable, Snapshot, Target
 from forestay.model.plan import UNLIMITED, BoolArray, IntArray
 from forestay.placement.planner import Planner
+from forestay.placement.scope import NearFirst
 
 STALE_AFTER_S = 5.0
 PENALTY_S = 1.0
@@ -30,6 +31,8 @@ class Picker:
         column: this picker's; nobody else writes it.
         policy: see `ListenerSpec`.
         seed: order among equals; different for every picker, or they would follow each other.
+        zone: the listener's; near endpoints win up to `zone_factor` of the cheapest price.
+        zone_factor: at least 1.
 
     Attributes:
         shed: refuse rather than wait, as the last table says.
@@ -37,8 +40,17 @@ class Picker:
         torn_reads: copies of the table that had to be repeated.
     """
 
-    def __init__(self, table: SharedTable, column: int, policy: Policy = "forecast", seed: int = 0) -> None:
+    def __init__(
+        self,
+        table: SharedTable,
+        column: int,
+        policy: Policy = "forecast",
+        seed: int = 0,
+        zone: str = "",
+        zone_factor: float = 1.0,
+    ) -> None:
         self._table, self._column, self._policy, self._seed = table, column, policy, seed
+        self._zone, self._zone_factor = zone, zone_factor
         self._header = table.header
         self._epoch = 0
         self._snapshot: Snapshot | None = None
@@ -166,7 +178,11 @@ class Picker:
         if self._policy == "random":
             return RandomChoice(_eligible(snapshot), own, self._next_seed())
         others = [columns[column][:count] for column in snapshot.active if column != self._column]
-        return Planner(table, own[:count], others, snapshot.base, self._next_seed())
+        planner = Planner(table, own[:count], others, snapshot.base, self._next_seed())
+        if not self._zone:
+            return planner
+        zones = ["" if target is None else target.zone for target in snapshot.targets]
+        return NearFirst(planner, self._zone, zones, self._zone_factor)
 
     def _stale_chooser(self, snapshot: Snapshot) -> LeastConnections:
         if self._stale is None:

@@ -60,7 +60,7 @@ class RelayPlane:
         self._table: SharedTable | None = None
         self._crew: Crew | None = None
         self._plan: tuple[Table, float] | None = None
-        self._targets: tuple[Target | None, ...] = ()
+        self._named: tuple[tuple[Target | None, ...], tuple[str, ...]] = ((), ())
         self._known: BoolArray = np.zeros(0, np.bool_)
         self._names, self._names_version = b"", 0
         self._slot_of: dict[str, int] = {}
@@ -165,8 +165,8 @@ class RelayPlane:
         plan, published_at_s = self._plan
         now_s = time.monotonic()
         targets = tuple(self._addresses.lookup(i, now_s) if i else None for i in plan.endpoint_ids)
-        if targets != self._targets or not self._names_version:
-            self._targets, self._names = targets, encode_targets(targets)
+        if (targets, plan.zones) != self._named or not self._names_version:
+            self._named, self._names = (targets, plan.zones), encode_targets(targets, plan.zones)
             self._names_version += 1
             self._known = np.array([target is not None for target in targets], np.bool_)
             self._slot_of = {endpoint_id: slot for slot, endpoint_id in enumerate(plan.endpoint_ids) if endpoint_id}

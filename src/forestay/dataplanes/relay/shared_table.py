@@ -25,7 +25,7 @@ from forestay.model.errors import ForestayError
 from forestay.model.plan import FloatArray, IntArray, Table
 
 MAGIC = int.from_bytes(b"forestay", "little")
-LAYOUT = 1
+LAYOUT = 2
 COLUMNS = 64
 """Pickers at once: the control process and 63 workers, predecessors that still drain included."""
 
@@ -54,6 +54,7 @@ class Target:
     endpoint_id: str
     host: str
     port: int
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -310,18 +311,21 @@ class SharedTable:
         return Snapshot(epoch, table, base, targets, version, meta[_PUBLISHED_NS] / 1e9, _from_mask(meta[_ACTIVE]))
 
 
-def encode_targets(targets: tuple[Target | None, ...]) -> bytes:
-    """One line per slot: id, host and port by tabs; empty where there is none."""
-    return "\n".join(f"{t.endpoint_id}\t{t.host}\t{t.port}" if t else "" for t in targets).encode()
+def encode_targets(targets: tuple[Target | None, ...], zones: tuple[str, ...] = ()) -> bytes:
+    """One line per slot: id, host, port and zone by tabs; empty where there is no target. No zones: none has one."""
+    zoned = zip(targets, zones or ("",) * len(targets), strict=True)
+    return "\n".join(f"{t.endpoint_id}\t{t.host}\t{t.port}\t{zone}" if t else "" for t, zone in zoned).encode()
 
 
 def decode_targets(names: bytes) -> tuple[Target | None, ...]:
     """What `encode_targets` encoded."""
     targets: list[Target | None] = []
     for line in names.decode().split("\n"):
-        endpoint_id, _, address = line.partition("\t")
-        host, _, port = address.partition("\t")
-        targets.append(Target(endpoint_id, host, int(port)) if line else None)
+        if line:
+            endpoint_id, host, port, zone = line.split("\t")
+            targets.append(Target(endpoint_id, host, int(port), zone))
+        else:
+            targets.append(None)
     return tuple(targets)
 
 

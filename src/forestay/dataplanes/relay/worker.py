@@ -105,7 +105,14 @@ class Worker:
         self._ids = ConnectionIds(config.picker, time.monotonic() + self._wall_offset_s)
         self._counters = counters = Counters()
         self._epoll = select.epoll()
-        self._picker = Picker(SharedTable.open(Path(config.table)), config.column, spec.policy, seed=config.picker)
+        self._picker = Picker(
+            SharedTable.open(Path(config.table)),
+            config.column,
+            spec.policy,
+            seed=config.picker,
+            zone=spec.zone,
+            zone_factor=spec.zone_factor,
+        )
         self._flows = flows = Flows(self._epoll, self._picker, counters)
         flows.now_s = time.monotonic()
         self._pump = Pump(flows, counters)
