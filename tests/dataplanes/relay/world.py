@@ -76,7 +76,7 @@ def plan_of(ids: Sequence[str], now_s: float | None = None, **table: Any) -> Pla
         tuple(ids), np.arange(HORIZONS, dtype=float), np.zeros((count, HORIZONS)), np.zeros((HORIZONS, 1)),
         np.array([0.5]), np.zeros((count, HORIZONS)),
     )  # fmt: skip
-    return Plan(time.monotonic() if now_s is None else now_s, table_of(ids, **table), forecast, dict)
+    return Plan(time.monotonic() if now_s is None else now_s, table_of(ids, **table), forecast, lambda seconds: {})
 
 
 async def until(condition: Callable[[], Any], timeout_s: float = 5.0, what: str = "") -> Any:
