@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forestay.model.plan import UNLIMITED
-from forestay.placement.admission import ClientRates, Pace, headroom_slots
+from forestay.placement.admission import HANDSHAKES_PART, ClientRates, Pace, headroom_slots
 
 
 @settings(max_examples=60, deadline=None)
@@ -30,36 +30,43 @@ def test_connections_that_cost_nothing_fit_without_bound() -> None:
     assert 10**9 < slots[0] <= UNLIMITED
 
 
-def taken_at_full_pace(room: float, seconds: int, dt_s: float = 1.0) -> list[int]:
+def taken_at_full_pace(room: int, seconds: int, dt_s: float = 1.0, per_s: int = UNLIMITED) -> list[int]:
     """An endpoint between threshold and maximum whose room stays, and which takes all that it is allowed."""
     pace, taken, history = Pace(1), np.zeros(1, np.int64), []
     for _ in range(int(seconds / dt_s)):
-        taken = pace.allow(np.array([room]), taken, np.zeros(1, bool), dt_s)
+        taken = pace.allow(np.array([room]), np.array([per_s]), taken, np.zeros(1, bool), dt_s)
         history.append(int(taken[0]))
     return history
 
 
 @pytest.mark.parametrize("dt_s", [0.5, 1.0, 2.0])
 def test_the_pace_does_not_depend_on_the_tick(dt_s: float) -> None:
-    per_s = sum(taken_at_full_pace(60.0, 60, dt_s)) / 60
-    assert per_s == pytest.approx(sum(taken_at_full_pace(60.0, 60)) / 60, rel=0.1)
+    per_s = sum(taken_at_full_pace(60, 60, dt_s)) / 60
+    assert per_s == pytest.approx(sum(taken_at_full_pace(60, 60)) / 60, rel=0.1)
 
 
 def test_paces_under_one_a_second_work() -> None:
-    history = taken_at_full_pace(1.0, 60)
+    history = taken_at_full_pace(1, 60)
     assert 3 <= sum(history) <= 30
     assert max(history) == 1
 
 
+def test_room_for_handshakes_is_there_anew_every_second_and_is_never_exceeded() -> None:
+    history = taken_at_full_pace(60, 60, per_s=8)
+    assert max(history) == 8 * HANDSHAKES_PART
+    assert sum(history) >= 59 * 8 * HANDSHAKES_PART
+
+
 def test_who_has_no_room_takes_nothing() -> None:
-    assert sum(taken_at_full_pace(0.0, 60)) == 0
+    assert sum(taken_at_full_pace(0, 60)) == 0
 
 
 def test_a_pace_that_was_not_used_is_not_saved_up() -> None:
     pace, nothing, eligible = Pace(1), np.zeros(1, np.int64), np.zeros(1, bool)
-    first = pace.allow(np.array([60.0]), nothing, eligible, 1.0)
+    room, per_s = np.array([60]), np.array([1000])
+    first = pace.allow(room, per_s, nothing, eligible, 1.0)
     for _ in range(100):
-        later = pace.allow(np.array([60.0]), nothing, eligible, 1.0)
+        later = pace.allow(room, per_s, nothing, eligible, 1.0)
     assert first[0] < later[0] <= 60.0
 
 

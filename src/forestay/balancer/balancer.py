@@ -31,7 +31,7 @@ from forestay.model.outlook import Outlook
 from forestay.model.plan import BoolArray, FloatArray, Forecast, IntArray, Plan, Verdict
 from forestay.placement.admission import ClientRates
 from forestay.placement.pool import Pool, narrowed
-from forestay.placement.waiting import Drip, Queue, Waiting
+from forestay.placement.waiting import BURST_S, Drip, Queue, Waiting
 from forestay.placement.weights import weigh
 
 PASSED_OVER_MAX = 64
@@ -441,8 +441,8 @@ class Balancer:
         self._places.resize(size)
 
     def _passes_queue(self) -> bool:
-        """Whether a newcomer need not wait behind those who do: there is room for all."""
-        return self._places.spare > len(self._queue)
+        """Whether a newcomer need not wait behind those who do: all could go at once, but for what they exclude."""
+        return self._places.spare * BURST_S > len(self._queue)
 
     def _given(self, connection_id: str, exclude: Iterable[str]) -> Verdict | None:
         """The answer given before, where it still holds: placed already, or waiting already."""

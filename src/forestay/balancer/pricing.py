@@ -82,12 +82,14 @@ class Pricing:
         price = fitness.squared_prices(load + fitness.MIDDLE * each + self._penalty)
         sure = outlook.sure, outlook.sure_newcomer, scale
         slots = np.where(takes_part, headroom_slots(*sure, settings.threshold), 0)
-        to_max = np.where(takes_part, headroom_slots(*sure, settings.load_max), 0)
+        at_once = headroom_slots(outlook.sure[:1], outlook.sure_newcomer[:1], scale, settings.load_max)
+        staying = headroom_slots(outlook.sure[1:], outlook.sure_newcomer[1:], scale, settings.load_max)
+        to_max = np.where(takes_part, np.minimum(at_once, staying), 0)
         if settings.overload == "place":  # the price alone decides: a threshold could only make a choice worse
             slots, paced = np.where(takes_part, UNLIMITED, 0), np.zeros(len(ids), np.int64)
         else:
             placed = (taken * outlook.pickers).astype(np.int64)  # by all pickers, more or less
-            paced = self._pace.allow(to_max.astype(np.float64), placed, slots > 0, dt_s)
+            paced = self._pace.allow(np.where(to_max > 0, staying, 0), at_once, placed, slots > 0, dt_s)
         slots, paced = _bounded(slots, paced, room)
         table = Table(
             endpoint_ids=ids,

@@ -12,6 +12,8 @@ from forestay.model.plan import UNLIMITED, BoolArray, FloatArray, IntArray
 
 APPROACH_S = 3.0
 """An endpoint at a pace uses up the rest of its headroom in about this time: waiting costs latency now."""
+HANDSHAKES_PART = 0.5
+"""Part of a second's room that handshakes may fill on average: they come unevenly, and the other half is for that."""
 CREDIT_S = 2.0
 """Unused pace is kept this long, so that rates under one a second work."""
 
@@ -43,18 +45,23 @@ class Pace:
         """Make room for more endpoints."""
         self._credit = np.append(self._credit, np.zeros(endpoints - len(self._credit)))
 
-    def allow(self, room: FloatArray, taken: IntArray, eligible: BoolArray, dt_s: float) -> IntArray:
+    def allow(self, room: IntArray, per_s: IntArray, taken: IntArray, eligible: BoolArray, dt_s: float) -> IntArray:
         """Connections each endpoint may take until the next tick.
 
+        Room that connections stay in is used up slowly: it does not come back soon. Room for handshakes is there anew
+        every second.
+
         Args:
-            room: connections until `load_max`, shape (endpoints,).
+            room: connections that may stay until `load_max` is reached, shape (endpoints,).
+            per_s: connections whose handshakes fit under `load_max` within a second, shape (endpoints,).
             taken: what was taken since the last tick, shape (endpoints,).
             eligible: endpoints under the threshold: what they took does not count.
             dt_s: since the last tick.
         """
-        rate = room / APPROACH_S
+        most = per_s * HANDSHAKES_PART
+        rate = np.minimum(room / APPROACH_S, most)
         credit = np.maximum(self._credit - np.where(eligible, 0, taken), 0.0) + rate * dt_s
-        self._credit = np.minimum(credit, np.where(room > 0, np.maximum(rate * CREDIT_S, 1.0), 0.0))
+        self._credit = np.minimum(credit, np.where(room > 0, np.maximum(np.minimum(rate * CREDIT_S, most), 1.0), 0.0))
         return self._credit.astype(np.int64)
 
 

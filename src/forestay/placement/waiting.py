@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-BURST_S = 0.25
-"""Places of this part of a second may go at once: a handshake's work lasts about as long (`fitness.HANDSHAKE_S`)."""
+BURST_S = 0.1
+"""Places of this part of a second may go at once: less than a handshake lasts (`fitness.HANDSHAKE_S`), so that the
+first moment of a second is hardly fuller than the rest of it."""
 TURNS_KEPT = 64
 """Turns of this many clients of whom nobody waits any more may be remembered."""
 
@@ -130,7 +131,7 @@ class Drip:
         since_s = min(max(now_s - self._then_s, 0.0), 1.0)
         self._then_s = max(now_s, self._then_s)
         per_s = max(places, 1)  # so that the first place to become free after a while is given at once
-        most = max(per_s * max(since_s, BURST_S), 1.0)
+        most = per_s * max(since_s, BURST_S) + 1.0  # one more, lest fractions be lost
         self._credit = min(self._credit + per_s * since_s, most)
         return int(self._credit)
 

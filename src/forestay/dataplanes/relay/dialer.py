@@ -75,7 +75,8 @@ class Dialer:
     def place(self, flow: Flow) -> None:
         """Find an endpoint for a flow that has none."""
         flows = self._flows
-        if flows.connected >= self._connections_max:
+        overtakes = self._waiting.waiting and not flow.tried and flow.id not in self._waiting
+        if overtakes or flows.connected >= self._connections_max:
             self._wait(flow)
             return
         slot = self._picker.pick(flows.now_s, flow.tried)
