@@ -28,8 +28,8 @@ class Servers:
             if self.rng.uniform() < 0.3:
                 self.opened.append((endpoint, now_s - self.rng.uniform(), float(self.rng.exponential() - 1.0)))
                 self.known, self.doubt = np.append(self.known, 0.0), np.append(self.doubt, 1.0)
-        endpoint, opened_s, hidden = np.array(self.opened).reshape(-1, 3).T
-        everybody = self.cohort(endpoint, opened_s, load, self.doubt)
+        where, opened_s, hidden = np.array(self.opened).reshape(-1, 3).T
+        everybody = self.cohort(where, opened_s, load, self.doubt)
         at_s = np.full(ENDPOINTS, now_s)
         residual = everybody.mean(load * (hidden - self.known), at_s - 1.0, at_s)
         residual += self.rng.normal(0.0, self.noise, ENDPOINTS)
@@ -40,7 +40,7 @@ class Servers:
             at_s,
             1.0,
             np.ones(ENDPOINTS),
-            self.cohort(endpoint[lately], opened_s[lately], load, self.doubt[lately]),
+            self.cohort(where[lately], opened_s[lately], load, self.doubt[lately]),
         )
         self.known[lately] += excess
         self.doubt[lately] = doubt

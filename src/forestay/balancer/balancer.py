@@ -521,9 +521,12 @@ class Balancer:
         table = replace(table, zones=roster.table_zones())
         self._places.renew(table, outlook, replaces, by_load=by_load)
         self._priced_s = now_s
-        if not takes_part.any() or known[takes_part].all():
-            return frozenset()
-        return frozenset({"telemetry_stale" if by_load else "telemetry_missing"})
+        fallbacks = set()
+        if takes_part.any() and not known[takes_part].all():
+            fallbacks.add("telemetry_stale" if by_load else "telemetry_missing")
+        if by_load and not outlook.skilful:
+            fallbacks.add("forecast_without_skill")
+        return frozenset(fallbacks)
 
     def _utilisation(self, outlook: Outlook, takes_part: BoolArray) -> float:
         """Mean predicted load, arrivals included, of those that take newcomers, over the threshold."""

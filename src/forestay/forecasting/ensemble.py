@@ -22,6 +22,14 @@ SHARE = 0.005
 """Weight that goes round per round: an expert that was useless for long comes back within a minute."""
 MEMORIES = (0.5, 0.1, 0.03)
 """Weights of the newest report in the means that the correction sees."""
+LOSS_MEMORY = 0.02
+"""Weight of one round in the running losses: some 50 s of memory."""
+SKILL_LOST, SKILL_FOUND = 2.0, 1.5
+"""Structural squared error over the last value's from which the forecast counts as without skill, and under which as
+skilful again. Not nearer to 1: where placements fill the valleys of periodic load, the last value guesses well what comes
+of them, and still the trajectory is what they are made by (1.2 there; giving it up costs a tenth in delay)."""
+NEAR_S, FAR_S = 2.0, 16.0
+"""Horizons that skill is judged by: placements are priced mostly there."""
 FEATURES = 2 + len(MEMORIES)
 """What the correction sees: the last value's and the recent means' distances, and the base itself, whose level drifts
 from the truth where lifetimes or arrivals change faster than they are learned."""
@@ -34,10 +42,11 @@ class Ensemble(Learned):
     Attributes:
         weights: of each expert per horizon, shape (experts, horizons), columns sum to 1.
         calibration: quantiles of the combined forecast's errors.
+        skilful: whether the structural forecast has lately been about as good as the last value, or better.
     """
 
     PER_ENDPOINT: ClassVar = dict.fromkeys(("_means", "_seen"), 0.0)
-    LEARNED = ("weights", "calibration", "_means", "_seen", "_ridge", "_loss")
+    LEARNED = ("weights", "calibration", "skilful", "_means", "_seen", "_ridge", "_loss", "_structural_loss")
 
     def __init__(self, endpoints: int = 0) -> None:
         self.weights: FloatArray = np.tile(np.array([[0.4], [0.2], [0.4]]), (1, HORIZONS))
@@ -46,6 +55,8 @@ class Ensemble(Learned):
         self._seen: BoolArray = np.zeros(endpoints, bool)
         self._ridge = OnlineRidge(np.zeros(FEATURES), STRENGTH)
         self._loss: FloatArray = np.full(HORIZONS, 1e-4)  # of the last value, running
+        self._structural_loss = self._loss.copy()
+        self.skilful = True
         self._past: Past[tuple[FloatArray, FloatArray, BoolArray]] = Past()
 
     def forget(self, endpoint: int) -> None:
@@ -78,6 +89,9 @@ class Ensemble(Learned):
             self.calibration.learn(horizon, error / spread(combined[horizon, both]))
             self._weigh(horizon, np.mean((truth[both] - experts[:, horizon, both]) ** 2, axis=1))
         self.calibration.refresh()
+        judged = (HORIZONS_S >= NEAR_S) & (HORIZONS_S <= FAR_S)
+        ratio = float(np.exp(np.log(self._structural_loss / self._loss)[judged].mean()))
+        self.skilful = ratio < (SKILL_LOST if self.skilful else SKILL_FOUND)
 
     def forecast(self, base: FloatArray, load: FloatArray, known: BoolArray) -> FloatArray:
         """Expected reports, shape (horizons, endpoints).
@@ -116,7 +130,8 @@ class Ensemble(Learned):
         return np.maximum(corrected, 0.0), base, np.broadcast_to(load, base.shape)
 
     def _weigh(self, horizon: int, losses: FloatArray) -> None:
-        self._loss[horizon] += 0.02 * (losses[-1] + 1e-9 - self._loss[horizon])
+        self._loss[horizon] += LOSS_MEMORY * (losses[-1] + 1e-9 - self._loss[horizon])
+        self._structural_loss[horizon] += LOSS_MEMORY * (losses[1] + 1e-9 - self._structural_loss[horizon])
         relative = np.minimum(losses / self._loss[horizon], 10.0)
         weights = self.weights[:, horizon] * np.exp(-LEARNING_RATE * (relative - relative.min()))
         self.weights[:, horizon] = (1 - SHARE) * weights / weights.sum() + SHARE / len(EXPERTS)

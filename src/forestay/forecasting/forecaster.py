@@ -363,6 +363,8 @@ class Forecaster(Learned):
         share = self.arrivals.share(np.where(takes_part, 1.0 / cost.scale, 0.0))
         accepts = np.interp(HORIZONS_S, np.arange(len(rate)), rate) * cost.per_accept
         base = present + (arriving + accepts)[:, None] * (share * cost.scale)
+        if not self.ensemble.skilful:  # what is there now, the last report and what came and went since, is all we know
+            present[:] = present[0]
         present[0] += cost.scale * cost.per_accept * self._handshaking()
         expected = self.ensemble.forecast(base, load, known)
         if remember:
@@ -382,6 +384,7 @@ class Forecaster(Learned):
             sure_newcomer=sure_newcomer,
             arriving=arriving,
             scale=cost.scale.copy(),
+            skilful=self.ensemble.skilful,
             remaining=remaining,
             pickers=self.unseen.ratio,
         )

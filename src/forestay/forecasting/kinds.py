@@ -69,7 +69,8 @@ class Kinds(Learned):
     def together(self, by_kind: FloatArray) -> FloatArray:
         """Something that counts connections by kind, shape (kinds, ...), in average connections, shape (...)."""
         if len(self) == 1:
-            return by_kind[0]
+            alone: FloatArray = by_kind[0]
+            return alone
         together: FloatArray = np.tensordot(self.relative, by_kind, 1)
         return together
 

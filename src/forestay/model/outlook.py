@@ -22,6 +22,7 @@ class Outlook:
             refuses anybody.
         arriving: load of all coming connections together at scale 1, shape (H,).
         scale: one over capacity, shape (n,).
+        skilful: False where the forecast has lately been much worse than the last reports: `present` is flat then.
         remaining: load of one connection of each kind and age at scale 1, shape (kinds, H, ages).
         pickers: placements of all pickers for each of this one, >= 1.
     """
@@ -36,6 +37,7 @@ class Outlook:
     sure_newcomer: FloatArray
     arriving: FloatArray
     scale: FloatArray
+    skilful: bool
     remaining: FloatArray
     pickers: float = 1.0
 
