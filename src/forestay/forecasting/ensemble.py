@@ -26,8 +26,12 @@ LOSS_MEMORY = 0.02
 """Weight of one round in the running losses: some 50 s of memory."""
 SKILL_LOST, SKILL_FOUND = 2.0, 1.5
 """Structural squared error over the last value's from which the forecast counts as without skill, and under which as
-skilful again. Not nearer to 1: where placements fill the valleys of periodic load, the last value guesses well what comes
-of them, and still the trajectory is what they are made by (1.2 there; giving it up costs a tenth in delay)."""
+skilful again. Not nearer to 1: where placements fill the valleys of periodic load, the last value guesses well what
+comes of them, and still the trajectory is what they are made by (1.2 there; giving it up costs a tenth in delay)."""
+SMALL_LOSS = 0.02**2
+"""Errors of some hundredths are no lack of skill, even where the last value makes none."""
+WARM_UP_ROUNDS = 60
+"""Rounds of reports before skill is judged: everything is still being learned."""
 NEAR_S, FAR_S = 2.0, 16.0
 """Horizons that skill is judged by: placements are priced mostly there."""
 FEATURES = 2 + len(MEMORIES)
@@ -46,7 +50,7 @@ class Ensemble(Learned):
     """
 
     PER_ENDPOINT: ClassVar = dict.fromkeys(("_means", "_seen"), 0.0)
-    LEARNED = ("weights", "calibration", "skilful", "_means", "_seen", "_ridge", "_loss", "_structural_loss")
+    LEARNED = ("weights", "calibration", "skilful", "_means", "_seen", "_ridge", "_loss", "_judged_losses", "_rounds")
 
     def __init__(self, endpoints: int = 0) -> None:
         self.weights: FloatArray = np.tile(np.array([[0.4], [0.2], [0.4]]), (1, HORIZONS))
@@ -55,7 +59,8 @@ class Ensemble(Learned):
         self._seen: BoolArray = np.zeros(endpoints, bool)
         self._ridge = OnlineRidge(np.zeros(FEATURES), STRENGTH)
         self._loss: FloatArray = np.full(HORIZONS, 1e-4)  # of the last value, running
-        self._structural_loss = self._loss.copy()
+        self._judged_losses: FloatArray = np.full((2, HORIZONS), SMALL_LOSS)  # structural, last value
+        self._rounds = 0
         self.skilful = True
         self._past: Past[tuple[FloatArray, FloatArray, BoolArray]] = Past()
 
@@ -89,8 +94,10 @@ class Ensemble(Learned):
             self.calibration.learn(horizon, error / spread(combined[horizon, both]))
             self._weigh(horizon, np.mean((truth[both] - experts[:, horizon, both]) ** 2, axis=1))
         self.calibration.refresh()
+        self._rounds += 1
         judged = (HORIZONS_S >= NEAR_S) & (HORIZONS_S <= FAR_S)
-        ratio = float(np.exp(np.log(self._structural_loss / self._loss)[judged].mean()))
+        structural, last = self._judged_losses[:, judged] + SMALL_LOSS
+        ratio = float(np.exp(np.log(structural / last).mean()))
         self.skilful = ratio < (SKILL_LOST if self.skilful else SKILL_FOUND)
 
     def forecast(self, base: FloatArray, load: FloatArray, known: BoolArray) -> FloatArray:
@@ -131,7 +138,8 @@ class Ensemble(Learned):
 
     def _weigh(self, horizon: int, losses: FloatArray) -> None:
         self._loss[horizon] += LOSS_MEMORY * (losses[-1] + 1e-9 - self._loss[horizon])
-        self._structural_loss[horizon] += LOSS_MEMORY * (losses[1] + 1e-9 - self._structural_loss[horizon])
+        if self._rounds > WARM_UP_ROUNDS:
+            self._judged_losses[:, horizon] += LOSS_MEMORY * (losses[1:] - self._judged_losses[:, horizon])
         relative = np.minimum(losses / self._loss[horizon], 10.0)
         weights = self.weights[:, horizon] * np.exp(-LEARNING_RATE * (relative - relative.min()))
         self.weights[:, horizon] = (1 - SHARE) * weights / weights.sum() + SHARE / len(EXPERTS)
