@@ -8,7 +8,7 @@ from rich.console import Console
 from forestay.demo.load import Books
 from forestay.demo.records import Run, ServerSample, read_samples
 from forestay.demo.scenario import HANDSHAKE_MS, Scenario, ServerSpec
-from forestay.demo.summary import accepts_peak, figures, percentile, table, verdict
+from forestay.demo.summary import accepts_over_fair, accepts_peak, figures, percentile, table, verdict
 
 SCENARIO = Scenario(
     servers=(ServerSpec("a", 0.5), ServerSpec("b", 0.25, has_job=True)),
@@ -58,6 +58,7 @@ def test_the_storm_is_counted_on_survivors_and_the_return_on_the_returned() -> N
     result = figures(run(), SCENARIO)
     assert result.storm_accepts_peak == 4  # 5.1 to 6.05 lie within one second, 6.3 does not
     assert result.storm_accept_load_peak == pytest.approx(4 * HANDSHAKE_MS / 1000 / 0.5)
+    assert result.storm_over_fair == pytest.approx(1.0)  # the only survivor
     assert result.return_accepts_peak == 2  # 12.5 and 13.4
 
 
@@ -79,6 +80,14 @@ def test_peaks_slide_over_second_borders_and_stay_in_their_window() -> None:
     assert accepts_peak(samples, 0.0, 5.0) == 4  # 0.2 to 1.15
     assert accepts_peak(samples, 1.12, 1.5) == 1
     assert accepts_peak([], 0.0, 5.0) == 0
+
+
+def test_the_fair_share_of_a_storm_goes_by_budget_in_its_busiest_second() -> None:
+    large = [second(1, 0.0, accepts=(0.1, 0.2, 0.3, 0.4, 3.0, 3.1))]
+    small = [second(1, 0.0, accepts=(0.5, 0.6, 0.7, 0.8))]
+    assert accepts_over_fair([(0.3, large), (0.1, small)], 0.0, 5.0) == pytest.approx(4 / (8 / 4))
+    assert accepts_over_fair([(0.3, large), (0.1, small)], 2.0, 5.0) == pytest.approx(2 / (2 * 3 / 4))
+    assert accepts_over_fair([(0.3, []), (0.1, [])], 0.0, 5.0) == 0.0
 
 
 def test_the_table_and_the_verdict_name_losses_like_wins() -> None:

@@ -40,6 +40,8 @@ class Figures:
         load_mean: CPU used over the CPU of the servers that were alive.
         load_max_over_mean: busiest server over the mean of those alive, averaged over the seconds.
         storm_accepts_peak: most accepts in one second on one survivor, in the `STORM_S` after the kill.
+        storm_over_fair: in the second with most accepts of all survivors, the most that one of them had over its fair
+            share, which goes by budget.
         storm_accept_load_peak: the same as a share of what the survivor can do: handshakes' CPU time over its budget.
         return_accepts_peak: accepts likewise on the server that came back, after its return.
         starved_s: server-seconds in which a server with work to do did not get the CPU of its budget: the machine's
@@ -60,6 +62,7 @@ class Figures:
     load_mean: float
     load_max_over_mean: float
     storm_accepts_peak: int
+    storm_over_fair: float
     storm_accept_load_peak: float
     return_accepts_peak: int
     starved_s: float
@@ -76,7 +79,8 @@ ROWS = (
     ("over_100_s", "server-seconds over 100 % load", ".0f"),
     ("load_max_over_mean", "busiest server / mean load", ".2f"),
     ("storm_accepts_peak", "peak accepts/s per server, crash", "d"),
-    ("storm_accept_load_peak", "the same, of that server's budget", ".2f"),
+    ("storm_over_fair", "the worst server over its fair share", ".2f"),
+    ("storm_accept_load_peak", "handshakes of a second over budget", ".2f"),
     ("return_accepts_peak", "peak accepts/s per server, return", "d"),
 )
 """Field, label and format of the rows in which policies compete."""
@@ -108,6 +112,7 @@ def figures(run: Run, scenario: Scenario) -> Figures:
         load_mean=_load_mean(run, scenario),
         load_max_over_mean=_load_max_over_mean(run.samples.values()),
         storm_accepts_peak=max(stormed.values()),
+        storm_over_fair=accepts_over_fair([(server.budget, run.samples[server.name]) for server in stormed], *storm),
         storm_accept_load_peak=max(n * HANDSHAKE_MS / 1000 / server.budget for server, n in stormed.items()),
         return_accepts_peak=accepts_peak(run.samples[scenario.killed], *back),
         starved_s=sum(_starved_s(samples) for samples in run.samples.values()),
@@ -124,6 +129,28 @@ def accepts_peak(samples: Iterable[ServerSample], from_s: float, until_s: float)
     """Most accepts of one server within any one second of [from_s, until_s)."""
     accepts = sorted(at_s for sample in samples for at_s in sample.accepts if from_s <= at_s < until_s)
     return max((bisect.bisect_left(accepts, at_s + 1.0) - i for i, at_s in enumerate(accepts)), default=0)
+
+
+def accepts_over_fair(servers: Iterable[tuple[float, Sequence[ServerSample]]], from_s: float, until_s: float) -> float:
+    """Worst server in the second of [from_s, until_s) with most accepts of all: its accepts over its fair share.
+
+    Args:
+        servers: budget and samples of each; shares go by budget.
+        from_s: where the part of the run that counts begins.
+        until_s: where it ends.
+    """
+    servers = list(servers)
+    accepts = [sorted(at_s for sample in samples for at_s in sample.accepts) for _, samples in servers]
+    budget = sum(budget for budget, _ in servers)
+    peak: list[int] = []
+    for at_s in sorted(at_s for each in accepts for at_s in each if from_s <= at_s < until_s):
+        counts = [
+            bisect.bisect_left(each, min(at_s + 1.0, until_s)) - bisect.bisect_left(each, at_s) for each in accepts
+        ]
+        if sum(counts) > sum(peak):
+            peak = counts
+    shares = [mine / budget * sum(peak) for mine, _ in servers]
+    return max((count / share for count, share in zip(peak, shares, strict=False)), default=0.0)
 
 
 def _starved_s(samples: Sequence[ServerSample]) -> float:
