@@ -195,8 +195,8 @@ class Balancer:
             now_s: this moment.
             hint: what kind of connection it is (class, tenant, ...): kinds' cost and survival are learned apart.
             client: key of the client, for its rate limit and its turn where it has to wait; "": none.
-            zone: endpoints of this zone win while they are under the threshold and their price is within `zone_factor`
-                of the cheapest, then those of the zone around it: "eu/rack-3" lies within "eu".
+            zone: endpoints of this zone win while they are under the threshold and either quiet or at a price within
+                `zone_factor` of the cheapest, then those of the zone around it: "eu/rack-3" lies within "eu".
             prefer: this endpoint wins while it is eligible and its price is within `prefer_factor` of the cheapest.
             exclude: endpoints that must not be chosen, e.g. because they just failed.
         """

@@ -116,7 +116,7 @@ class Places:
         Args:
             without: slots that must not be chosen.
             wanted: this slot wins while it is eligible and its price within `factor` of the cheapest; -1: none.
-            zone: its slots win while they are eligible and within `zone_factor`, then those of the zone around it;
+            zone: its slots win while they are eligible and have headroom, then those of the zone around it;
                 "": none.
             within: slots of a zone.
             factor: at least 1.
@@ -135,7 +135,7 @@ class Places:
             return wanted, "prefer"
         if zone:
             around = (self._scope(name, within) for name in scopes(zone))
-            near = nearest(around, cost * zone_factor, without)
+            near = nearest(around, planner, cost, zone_factor, without)
             if near >= 0:
                 return near, "zone"
         return slot, "fittest"

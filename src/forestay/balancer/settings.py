@@ -20,8 +20,8 @@ class BalancerSettings:
         queue_deadline_s: longest wait, seconds.
         reservation_s: an admitted connection that is neither opened, failed nor closed by then is forgotten, seconds.
         prefer_factor: a preferred endpoint wins up to this multiple of the cheapest price, >= 1.
-        zone_factor: endpoints of the client's zone win up to this multiple of the cheapest price, >= 1; 2 is some .12
-            of load, 1 ignores zones.
+        zone_factor: endpoints of the client's zone win while they stay under 0.35 load, and beyond that up to this
+            multiple of the cheapest price, >= 1; 1.1 is some .016 of load, 2 some .12.
         stale_after_s: a report older than this no longer counts as knowledge, seconds.
         pickers: how many balancers place on these endpoints without sharing their placements, >= 1.
         client_rate_per_s: placements a second allowed per client key; 0: no limit.
@@ -36,7 +36,7 @@ class BalancerSettings:
     queue_deadline_s: float = 5.0
     reservation_s: float = 10.0
     prefer_factor: float = 1.2
-    zone_factor: float = 2.0
+    zone_factor: float = 1.1
     stale_after_s: float = 10.0
     pickers: int = 1
     client_rate_per_s: float = 0.0

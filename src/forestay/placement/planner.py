@@ -13,13 +13,14 @@ import heapq
 import struct
 from collections.abc import Container, MutableSequence, Sequence
 from itertools import repeat
-from math import inf, sqrt
+from math import exp, inf, sqrt
 from operator import add, mul
 from typing import TypeAlias
 
 import numpy as np
 
 from forestay.model.plan import FloatArray, IntArray, Table
+from forestay.placement.fitness import KAPPA
 
 HOT = 512
 """Endpoints kept as tuples. A rebuild costs some 0.2 us per endpoint of the cluster, shared by so many picks."""
@@ -192,6 +193,11 @@ class Planner:
             return inf
         cost = self._value.get(slot, -1.0)
         return cost if cost >= 0 else self._cost(self._rows[slot])
+
+    def cost_at(self, load: float) -> float:
+        """Price of one more connection on an endpoint that stays at this load."""
+        squared = exp(2 * KAPPA * load)
+        return self._cost([square * squared for square in self._squares])
 
     def costs(self, slots: IntArray) -> FloatArray:
         """Prices of slots, by the placements known so far; their limits do not count here."""

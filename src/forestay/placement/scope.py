@@ -16,6 +16,8 @@ from forestay.model.plan import IntArray
 from forestay.placement.planner import Planner
 
 SEPARATOR = "/"
+QUIET_LOAD = 0.35
+"""A near endpoint that stays under this wins, however idle others are: load this low costs next to nothing."""
 
 
 @lru_cache(maxsize=4096)
@@ -25,8 +27,17 @@ def scopes(zone: str) -> tuple[str, ...]:
     return tuple(SEPARATOR.join(parts[:depth]) for depth in range(len(parts), 0, -1))
 
 
-def nearest(within: Iterable["Scope"], bound: float, exclude: Container[int]) -> int:
-    """The first scope's cheapest slot whose price is within `bound`; -1 where there is none."""
+def nearest(within: Iterable["Scope"], planner: Planner, cost: float, factor: float, exclude: Container[int]) -> int:
+    """The cheapest slot of the first scope that has headroom, -1 where none has.
+
+    Args:
+        within: scopes, nearest first.
+        planner: whose prices they have.
+        cost: price of the cheapest slot of all.
+        factor: up to this multiple of it a near slot wins; a quiet one always.
+        exclude: slots that must not be chosen.
+    """
+    bound = max(cost * factor, planner.cost_at(QUIET_LOAD))
     for scope in within:
         cost, slot = scope.peek(exclude)
         if slot >= 0 and cost <= bound:
@@ -86,7 +97,7 @@ class Scope:
 
 
 class NearFirst:
-    """A picker that stands in a zone: near endpoints win while their price is within a factor of the cheapest.
+    """A picker that stands in a zone: near endpoints win while they have headroom (see `nearest`).
 
     Args:
         planner: of the whole cluster.
@@ -104,7 +115,7 @@ class NearFirst:
         """The slot for the next connection, counted at once; -1 where nobody may take it."""
         slot = self._planner.peek(exclude)
         if slot >= 0:
-            near = nearest(self._scopes, self._planner.cost(slot) * self._factor, exclude)
+            near = nearest(self._scopes, self._planner, self._planner.cost(slot), self._factor, exclude)
             slot = near if near >= 0 else slot
             self._planner.count(slot)
         return slot

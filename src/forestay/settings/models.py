@@ -197,8 +197,8 @@ class ListenerSettings(Section):
     protocol: Literal["tcp", "http"] = "tcp"
     """"tcp" relays anything; "http" does too, but refuses with a 503 and Retry-After instead of a reset."""
     zone: Annotated[str, StringConstraints(max_length=128)] = ""
-    """Where the listener is: servers of this zone win while their price is within the balancer's zone_factor of the
-    cheapest, then those of the zone around it ("eu/rack-3" lies within "eu")."""
+    """Where the listener is: servers of this zone win while they have headroom (balancer.zone_factor), then those of
+    the zone around it ("eu/rack-3" lies within "eu")."""
     workers: Annotated[Count, Field(le=32)] = 1
     """Relay processes of this listener; one fills one core."""
     proxy_in: bool = False

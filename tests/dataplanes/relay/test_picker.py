@@ -58,7 +58,9 @@ def test_the_cheapest_is_picked_until_its_placements_make_it_dear(world: World) 
 
 
 def test_a_picker_in_a_zone_looks_near_first_and_passes_on_what_is_too_much(world: World) -> None:
-    table = table_of(IDS, prices=[1.0, 1.5**2, 1.9**2], growth=1.21)  # prices are squared: one placement costs a tenth
+    table = table_of(
+        IDS, prices=[10.0**2, 15.0**2, 19.0**2], growth=1.21
+    )  # prices are squared: one placement costs a tenth
     world.publish(replace(table, zones=("us", "eu/1", "eu/2")))
     near, everywhere = world.picker(zone="eu/2"), world.picker(column=OTHER, zone="asia")
     assert near.pick(0.0) == 2

@@ -39,7 +39,7 @@ class ListenerSpec:
         port: 0 lets the kernel choose (see `RelayPlane.addresses`).
         protocol: how to refuse: "tcp" by RST, "http" by a 503 with Retry-After. Bytes pass untouched in both.
         policy: "forecast" is the product; the others are there to be compared with.
-        zone: where the listener is: near endpoints win while their price is within `zone_factor` of the cheapest.
+        zone: where the listener is: near endpoints win while they have headroom.
         zone_factor: see `BalancerSettings`.
         workers: processes, which share the listening socket.
         proxy_in: every connection must begin with a PROXY v1 or v2 header. Only where all clients are trusted proxies:
@@ -64,7 +64,7 @@ class ListenerSpec:
     protocol: Protocol = "tcp"
     policy: Policy = "forecast"
     zone: str = ""
-    zone_factor: float = 2.0
+    zone_factor: float = 1.1
     workers: int = 1
     proxy_in: bool = False
     proxy_out: bool = False
