@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from forestay.forecasting.ages import AGES
 from forestay.forecasting.unseen import Unseen
+from forestay.model.plan import FloatArray
 
 NOBODY = np.full(2, np.nan)
 EVEN = np.full(2, 0.5)
@@ -66,3 +68,25 @@ def test_an_endpoint_that_begins_anew_has_no_unseen_connections() -> None:
     told.learn(np.array([10.0, 10.0]), np.array([50.0, 50.0]), EVEN, BOTH, BOTH)
     told.forget(0)
     assert told.counts.tolist() == [0.0, 40.0]
+
+
+def guessing(own: "list[float]") -> FloatArray:
+    """Ten pickers' connections by endpoint, where this one has `own`, all just opened, and reports do not tell."""
+    unseen = Unseen(pickers=10)
+    unseen.resize(len(own))
+    seen = np.zeros((1, AGES, len(own)))
+    seen[0, 0] = own
+    everybody = np.ones(len(own), bool)
+    nothing = np.full(len(own), np.nan)
+    unseen.learn(np.array(own), nothing, np.ones(len(own)), everybody, everybody)
+    return unseen.population(seen, float(sum(own))).sum((0, 1))
+
+
+def test_a_run_for_a_valley_is_what_the_others_do_too() -> None:
+    all_pickers = guessing([0.0, 30.0, 0.0, 0.0])
+    assert all_pickers[1] > 0.9 * all_pickers.sum()
+
+
+def test_newcomers_that_chance_explains_do_not_tell_where_the_others_went() -> None:
+    all_pickers = guessing([6.0, 9.0, 8.0, 7.0])
+    assert all_pickers.max() / all_pickers.min() < 1.1

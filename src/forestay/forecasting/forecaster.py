@@ -345,7 +345,7 @@ class Forecaster(Learned):
             remember: keep the forecast, to learn from its outcome.
         """
         cost, kinds = self.cost, self.kinds
-        by_kind = self.unseen.added(self.population.by_kind, float(len(self.population)))
+        by_kind = self.unseen.population(self.population.by_kind, float(len(self.population)))
         alike = list(zip(kinds.survivals, kinds.relative.tolist(), kinds.mix.tolist(), strict=True))
         remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
         weighted = by_kind + self.population.excess

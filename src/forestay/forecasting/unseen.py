@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from forestay.forecasting.ages import AGE_EDGES_S
 from forestay.forecasting.learned import Learned
 from forestay.model.plan import BoolArray, FloatArray
 
@@ -20,6 +21,9 @@ MEMORY = 0.05
 PRIOR_CONNECTIONS = 5.0
 """So many known connections weigh as much as the belief that all pickers have equally many."""
 RATIO_MAX = 1e5
+YOUNG, NEWBORN = np.searchsorted(AGE_EDGES_S, (5.0, 2.0)).tolist()
+"""Age buckets of connections that the load of reports does not show yet, or before they cost much; and of those that
+are not among the `open_connections` of reports either, which are one to two seconds old."""
 
 
 class Unseen(Learned):
@@ -105,7 +109,50 @@ class Unseen(Learned):
         everybody: FloatArray = seen + each * self.counts
         return everybody
 
+    def population(self, seen: FloatArray, connections: float) -> FloatArray:
+        """Open connections of all pickers by age.
+
+        What the others placed in the last seconds no report shows yet, and it may still grow. They follow the same rule
+        and saw the same reports: it went where this picker's own newcomers went, as far as these tell more than chance.
+
+        Args:
+            seen: known connections, shape (kinds, ages, endpoints).
+            connections: known ones, all endpoints together.
+
+        Returns:
+            The same for all pickers, same shape.
+        """
+        everybody = self.added(seen, connections)
+        if everybody is seen:
+            return seen
+        ages = YOUNG if self.guessed > 0 else NEWBORN
+        young = seen[:, :ages]
+        share = _share(young.sum((0, 1)), self.counts / max(float(self.counts.sum()), 1e-12))
+        everybody[:, :ages] = young + (self.ratio - 1.0) * young.sum(-1, keepdims=True) * share
+        return everybody
+
     def totals(self, own: FloatArray) -> FloatArray:
         """Connections of all pickers by endpoint from the own ones, both of shape (endpoints,)."""
         totals: FloatArray = own + self.counts
         return totals
+
+
+def _share(own: FloatArray, even: FloatArray) -> FloatArray:
+    """Where newcomers of a second went, from the few that are known: their shares, shrunk to `even` ones.
+
+    By as much as their chi-squared is what chance alone would give (James and Stein 1961): few or evenly spread ones
+    tell nothing, a run for a valley of the forecast shows at once.
+
+    Args:
+        own: known newcomers by endpoint, shape (endpoints,).
+        even: what is believed without them, same shape, sums to 1 (or to 0 where nothing is).
+    """
+    total = float(own.sum())
+    taking = even > 0
+    if total <= 0 or not taking.any():
+        return even
+    expected = total * even[taking]
+    chi_squared = float(((own[taking] - expected) ** 2 / expected).sum())
+    told = max(0.0, 1.0 - (np.count_nonzero(taking) - 1) / max(chi_squared, 1e-12))
+    share: FloatArray = told * own / total + (1.0 - told) * even
+    return share
