@@ -79,7 +79,8 @@ def guessing(own: "list[float]") -> FloatArray:
     everybody = np.ones(len(own), bool)
     nothing = np.full(len(own), np.nan)
     unseen.learn(np.array(own), nothing, np.ones(len(own)), everybody, everybody)
-    return unseen.population(seen, float(sum(own))).sum((0, 1))
+    by_endpoint: FloatArray = unseen.population(seen, float(sum(own))).sum((0, 1))
+    return by_endpoint
 
 
 def test_a_run_for_a_valley_is_what_the_others_do_too() -> None:
