@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
+REPORT_COLUMNS = 100
+"""That the tables need."""
 SEEDS = 3
 MINUTES = 10.0
 """Of a run that nobody says more about: enough for an impression. The whole matrix runs longer."""
@@ -108,7 +110,8 @@ def simulate(
     from forestay.simulation.contenders import ABLATED, STANDARD
     from forestay.simulation.study import PILOT, Study, shortened, whole
 
-    console = Console(highlight=False)
+    # Into a file or a pipe nobody can widen the tables afterwards: as wide as they are made for.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else REPORT_COLUMNS)
     if list_all:
         _list(console)
         return
