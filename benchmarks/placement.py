@@ -1,7 +1,7 @@
 """Placement in simulation: forestay beside its peers and the causal limit, and what is asked of it.
 
-    python -m benchmarks.placement [SCENARIO ...] [--seeds 20] [--random 100] [--minutes M] [--jobs N] [--no-cache]
-                                   [--results DIR]
+    python -m benchmarks.placement [SCENARIO ...] [--seeds 20] [--random 100] [--minutes M] [--policies NAME,...]
+                                   [--jobs N] [--no-cache] [--results DIR]
 
 Without SCENARIOs: every named scenario, and as many drawn ones with five seeds at most. Results of runs are cached, so
 that it goes on where it was stopped, and runs again only what an edit can have changed. Writes placement.json and
@@ -29,7 +29,7 @@ from pathlib import Path
 from benchmarks.verdicts import console
 from forestay.settings.directories import cache_directory
 from forestay.simulation.cache import Cache
-from forestay.simulation.contenders import CANDIDATE
+from forestay.simulation.contenders import CANDIDATE, STANDARD
 from forestay.simulation.progress import ProgressBar
 from forestay.simulation.report import About, Report
 from forestay.simulation.report_table import show, summary
@@ -49,7 +49,7 @@ def main() -> int:
     seeds = whole(options.seeds, options.random)
     if options.scenarios:
         seeds = dict.fromkeys(map(Scenario.named, options.scenarios), options.seeds)
-    study = Study(shortened(seeds, options.minutes), pilot=PILOT)
+    study = Study(shortened(seeds, options.minutes), options.policies, pilot=PILOT)
     cache = None if options.no_cache else Cache(cache_directory(os.environ) / "simulations")
     try:
         with ProgressBar(out) as bar:
@@ -73,10 +73,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20, help="of each named scenario")
     parser.add_argument("--random", type=int, default=100, help="scenarios drawn")
     parser.add_argument("--minutes", type=float, help="of a run; default: as each scenario says")
+    parser.add_argument("--policies", type=names, default=STANDARD, metavar="NAME,...", help="default: everybody")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     parser.add_argument("--no-cache", action="store_true", help="compute everything anew")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for placement.json and placement.md")
     return parser.parse_args()
+
+
+def names(policies: str) -> tuple[str, ...]:
+    return tuple(policies.split(","))
 
 
 def about(study: Study) -> About:
