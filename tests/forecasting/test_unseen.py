@@ -5,7 +5,6 @@ import pytest
 
 from forestay.forecasting.ages import AGES
 from forestay.forecasting.unseen import Unseen
-from forestay.model.plan import FloatArray
 
 NOBODY = np.full(2, np.nan)
 EVEN = np.full(2, 0.5)
@@ -70,24 +69,22 @@ def test_an_endpoint_that_begins_anew_has_no_unseen_connections() -> None:
     assert told.counts.tolist() == [0.0, 40.0]
 
 
-def guessing(own: "list[float]") -> FloatArray:
-    """Ten pickers' connections by endpoint, where this one has `own`, all just opened, and reports do not tell."""
-    unseen = Unseen(pickers=10)
-    unseen.resize(len(own))
-    seen = np.zeros((1, AGES, len(own)))
-    seen[0, 0] = own
-    everybody = np.ones(len(own), bool)
-    nothing = np.full(len(own), np.nan)
-    unseen.learn(np.array(own), nothing, np.ones(len(own)), everybody, everybody)
-    by_endpoint: FloatArray = unseen.population(seen, float(sum(own))).sum((0, 1))
-    return by_endpoint
+@pytest.mark.parametrize("told", [False, True])
+def test_what_this_picker_did_since_the_report_the_others_did_as_well(told: bool) -> None:
+    others = unseen(4)
+    then = np.array([10.0, 10.0])
+    others.learn(then, np.array([40.0, 40.0]) if told else NOBODY, EVEN, BOTH, BOTH)
+    now = np.array([30.0, 9.0])
+    seen = np.zeros((1, AGES, 2))
+    seen[0, 0], seen[0, -1] = [20.0, 0.0], [10.0, 9.0]
+    everybody = others.population(seen, 39.0, now).sum((0, 1))
+    assert everybody == pytest.approx(now + 30 + (others.ratio - 1) * (now - then), rel=0.05)
 
 
-def test_a_run_for_a_valley_is_what_the_others_do_too() -> None:
-    all_pickers = guessing([0.0, 30.0, 0.0, 0.0])
-    assert all_pickers[1] > 0.9 * all_pickers.sum()
-
-
-def test_newcomers_that_chance_explains_do_not_tell_where_the_others_went() -> None:
-    all_pickers = guessing([6.0, 9.0, 8.0, 7.0])
-    assert all_pickers.max() / all_pickers.min() < 1.1
+def test_newborn_connections_of_others_are_where_ours_are_where_reports_tell() -> None:
+    others = unseen(4)
+    others.learn(np.array([10.0, 10.0]), np.array([40.0, 40.0]), EVEN, BOTH, BOTH)
+    seen = np.zeros((1, AGES, 2))
+    seen[0, 0], seen[0, -1] = [4.0, 0.0], [6.0, 10.0]
+    young = others.population(seen, 20.0, np.array([10.0, 10.0]))[0, 0]
+    assert young == pytest.approx([4.0 * others.ratio, 0.0])

@@ -136,27 +136,31 @@ class Cost(Learned):
         explained: FloatArray = self.scale * (self.theta @ x)
         return explained
 
-    def learn(self, x: FloatArray, load: FloatArray, ok: BoolArray, seen: float = 1.0) -> None:
+    def learn(
+        self, x: FloatArray, load: FloatArray, ok: BoolArray, seen: float = 1.0, *, guessed: bool = False
+    ) -> None:
         """One round of reports.
 
         Args:
             x: connections by cost bucket and accepts a second over each report's window, shape (costs + 1, endpoints).
             load: reported load less what is known not to come from connections, shape (endpoints,).
             ok: which endpoints have a new report, shape (endpoints,).
-            seen: part of the connections in X that is known rather than guessed, in (0, 1].
+            seen: part of the connections in X whose coming and going this picker saw itself, in (0, 1].
+            guessed: whether it is guessed where the others are, rather than told.
         """
         self._ticks += 1
+        seen = max(seen, SEEN_MIN)
         keep = 0.5 ** (1 / HALF_LIFE_S)
         level = self._learn_level(x, load, ok)
         both = np.flatnonzero(ok & self._last_ok)
         storm = bool(both.size) and self._learn_theta(x, load, both, keep)
         solve = level > 0 and (self._ticks % 5 == 0 or self._ticks < 20 or storm)
         if solve:
-            self._solve_theta(level, x[:COSTS, ok].sum(1), max(seen, SEEN_MIN))
+            self._solve_theta(level, x[:COSTS, ok].sum(1), seen, guessed=guessed)
         if both.size:  # by the theta that a storm has just taught; or else it is the servers that seem to have shrunk
             self._learn_scale(x, load, both, keep)
         if solve:
-            self._solve_scale(ok, max(seen, SEEN_MIN))
+            self._solve_scale(ok, seen if guessed else 1.0)
         self._last_x[:, ok] = x[:, ok]
         self._last_y[ok] = load[ok]
         self._last_ok = ok.copy()
@@ -218,19 +222,21 @@ class Cost(Learned):
         ):
             moments[rows] = moments[rows] * keep + value
 
-    def _solve_theta(self, level: float, counts: FloatArray, seen: float) -> None:
+    def _solve_theta(self, level: float, counts: FloatArray, seen: float, *, guessed: bool) -> None:
         """Posterior mean of theta under a random walk around `level`, and how sure it and its mean over `counts` are.
 
-        `seen`: the part of all connections whose coming and going X shows. Other pickers follow the same reports and
-        fill the same valleys in the same second: the regression takes what they place for the cost of what this one
-        does, up to 1 / seen times too much. The level contains them all, so it is believed the more the fewer are seen.
+        Other pickers follow the same reports and fill the same valleys in the same second: the regression takes what
+        they place for the cost of what this one does, up to 1 / `seen` times too much; and the ages of theirs
+        are a guess, which makes it find too little. The level contains them all, so it is believed the more the fewer
+        are seen, and more yet where reports tell how many there are and it is exact.
         """
+        trust = seen if guessed else seen**2
         walk = np.zeros((COSTS, COSTS + 1))
         index = np.arange(COSTS - 1)
         walk[index, index], walk[index, index + 1] = -1.0, 1.0
         walk[COSTS - 1, :COSTS] = 1.0 / COSTS
-        precision = np.full(COSTS, (STEP_PER_BUCKET * level * seen) ** -2)
-        precision[-1] = (level * seen) ** -2
+        precision = np.full(COSTS, (STEP_PER_BUCKET * level * trust) ** -2)
+        precision[-1] = (level * trust) ** -2
         target = np.append(np.zeros(COSTS - 1), level)
         a = self._gram / self.noise + walk.T @ (precision[:, None] * walk)
         b = self._moment / self.noise + walk.T @ (precision * target)

@@ -290,7 +290,8 @@ class Forecaster(Learned):
         x = self.unseen.added(x, float(own.sum()))
         x, hidden, by_kind = x[: COSTS + 1], x[HIDDEN], x[HIDDEN + 1 :]
         telling = fresh & ~self.cost.is_full(x, load)
-        self.cost.learn(x, load - periodic, telling, 1.0 - self.unseen.guessed)
+        unseen = self.unseen
+        self.cost.learn(x, load - periodic, telling, 1.0 / unseen.ratio, guessed=unseen.guessed > 0)
         if len(by_kind):
             accepts = self.cost.scale * self.cost.per_accept * x[ACCEPTS]
             self.kinds.learn(by_kind, load - periodic - accepts, telling, self.cost)
@@ -345,7 +346,9 @@ class Forecaster(Learned):
             remember: keep the forecast, to learn from its outcome.
         """
         cost, kinds = self.cost, self.kinds
-        by_kind = self.unseen.population(self.population.by_kind, float(len(self.population)))
+        by_kind = self.population.by_kind
+        own = kinds.together(by_kind).sum(0)
+        by_kind = self.unseen.population(by_kind, float(len(self.population)), own)
         alike = list(zip(kinds.survivals, kinds.relative.tolist(), kinds.mix.tolist(), strict=True))
         remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
         weighted = by_kind + self.population.excess

@@ -21,9 +21,10 @@ MEMORY = 0.05
 PRIOR_CONNECTIONS = 5.0
 """So many known connections weigh as much as the belief that all pickers have equally many."""
 RATIO_MAX = 1e5
-YOUNG, NEWBORN = np.searchsorted(AGE_EDGES_S, (5.0, 2.0)).tolist()
-"""Age buckets of connections that the load of reports does not show yet, or before they cost much; and of those that
-are not among the `open_connections` of reports either, which are one to two seconds old."""
+NEWBORN = int(np.searchsorted(AGE_EDGES_S, 2.0))
+"""Age buckets of connections that are not among the `open_connections` of reports yet."""
+OLDER_MAX = 2.0
+"""The guess of how many older connections an endpoint has is corrected by no more than this."""
 
 
 class Unseen(Learned):
@@ -37,7 +38,7 @@ class Unseen(Learned):
         guessed: part of all connections that is guessed, not told by reports, in [0, 1).
     """
 
-    PER_ENDPOINT: ClassVar = {"counts": 0.0, "_told": 0.0}
+    PER_ENDPOINT: ClassVar = {"counts": 0.0, "_told": 0.0, "_own_then": 0.0, "_known": 0.0}
     LEARNED = ("_all", "_own", "counts", "guessed")
 
     def __init__(self, pickers: int = 1) -> None:
@@ -45,6 +46,8 @@ class Unseen(Learned):
         self._all = self._own = 0.0
         self.counts: FloatArray = np.zeros(0)
         self._told: BoolArray = np.zeros(0, bool)
+        self._own_then: FloatArray = np.zeros(0)  # at the time of the last report
+        self._known: BoolArray = np.zeros(0, bool)
         self.guessed = 0.0
 
     def configure(self, pickers: int) -> None:
@@ -79,6 +82,8 @@ class Unseen(Learned):
         """
         if self._pickers == 1:
             return
+        self._own_then = np.where(fresh, own, self._own_then)
+        self._known = known
         told = fresh & np.isfinite(open_connections)
         if told.any():
             self._all += MEMORY * (float(open_connections[told].sum()) - self._all)
@@ -93,10 +98,10 @@ class Unseen(Learned):
         self.guessed = float(self.counts[guess].sum()) / max(everybody, 1e-12)
 
     def added(self, seen: FloatArray, connections: float) -> FloatArray:
-        """What this picker sees and what it does not: the unseen are taken to be like the seen.
+        """What this picker saw over the reports' windows and what it did not: the unseen are taken to be like the seen.
 
         Args:
-            seen: anything that adds up over connections (by kind, age, accepts), shape (..., endpoints).
+            seen: anything that adds up over connections (by age, accepts), shape (..., endpoints).
             connections: known ones, all endpoints together. Where there are none nothing can be told of the others:
                 their load stays in the residual.
 
@@ -109,50 +114,34 @@ class Unseen(Learned):
         everybody: FloatArray = seen + each * self.counts
         return everybody
 
-    def population(self, seen: FloatArray, connections: float) -> FloatArray:
-        """Open connections of all pickers by age.
+    def population(self, seen: FloatArray, connections: float, own: FloatArray) -> FloatArray:
+        """Open connections of all pickers now, by kind and age.
 
-        What the others placed in the last seconds no report shows yet, and it may still grow. They follow the same rule
-        and saw the same reports: it went where this picker's own newcomers went, as far as these tell more than chance.
+        What this picker has done since the last report, the others did as well: they follow the same rule and saw the
+        same reports. Or all would fill the same valley until a report tells them that it is full.
 
         Args:
             seen: known connections, shape (kinds, ages, endpoints).
             connections: known ones, all endpoints together.
+            own: known ones as `learn` counts them, shape (endpoints,).
 
         Returns:
             The same for all pickers, same shape.
         """
-        everybody = self.added(seen, connections)
-        if everybody is seen:
+        if self._pickers == 1 or connections <= 0:
             return seen
-        ages = YOUNG if self.guessed > 0 else NEWBORN
-        young = seen[:, :ages]
-        share = _share(young.sum((0, 1)), self.counts / max(float(self.counts.sum()), 1e-12))
-        everybody[:, :ages] = young + (self.ratio - 1.0) * young.sum(-1, keepdims=True) * share
+        others = self.ratio - 1.0
+        counts = np.maximum(self.counts + others * np.where(self._known, own - self._own_then, 0.0), 0.0)
+        unseen = seen.sum(-1, keepdims=True) / connections * counts
+        if self.guessed == 0.0:  # told how many they are: the newborn are where ours are, the older make up the rest
+            young, older = others * seen[:, :NEWBORN], unseen[:, NEWBORN:]
+            rest = counts - young.sum((0, 1))
+            older *= np.clip(rest / np.maximum(older.sum((0, 1)), 1e-9), 0.0, OLDER_MAX)
+            unseen[:, :NEWBORN] = young
+        everybody: FloatArray = seen + unseen
         return everybody
 
     def totals(self, own: FloatArray) -> FloatArray:
         """Connections of all pickers by endpoint from the own ones, both of shape (endpoints,)."""
         totals: FloatArray = own + self.counts
         return totals
-
-
-def _share(own: FloatArray, even: FloatArray) -> FloatArray:
-    """Where newcomers of a second went, from the few that are known: their shares, shrunk to `even` ones.
-
-    By as much as their chi-squared is what chance alone would give (James and Stein 1961): few or evenly spread ones
-    tell nothing, a run for a valley of the forecast shows at once.
-
-    Args:
-        own: known newcomers by endpoint, shape (endpoints,).
-        even: what is believed without them, same shape, sums to 1 (or to 0 where nothing is).
-    """
-    total = float(own.sum())
-    taking = even > 0
-    if total <= 0 or not taking.any():
-        return even
-    expected = total * even[taking]
-    chi_squared = float(((own[taking] - expected) ** 2 / expected).sum())
-    told = max(0.0, 1.0 - (np.count_nonzero(taking) - 1) / max(chi_squared, 1e-12))
-    share: FloatArray = told * own / total + (1.0 - told) * even
-    return share

@@ -227,9 +227,11 @@ class _KnownCost(Cost):
         self._truth, self._kinds, self._pieces = truth, kinds, pieces
         self._by_age = {name: law.load(COST_MID_S) / law.is_open(COST_MID_S) for name, law in laws.items()}
 
-    def learn(self, x: FloatArray, load: FloatArray, ok: BoolArray, seen: float = 1.0) -> None:
+    def learn(
+        self, x: FloatArray, load: FloatArray, ok: BoolArray, seen: float = 1.0, *, guessed: bool = False
+    ) -> None:
         """One round; what it learns is forgotten."""
-        super().learn(x, load, ok, seen)
+        super().learn(x, load, ok, seen, guessed=guessed)
         if not ok.any():
             return
         scale = self._truth.scale()
