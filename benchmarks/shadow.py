@@ -157,7 +157,6 @@ class Compared:
 
 def compare(scenario: Scenario, seed: int, peer: str) -> Compared:
     """Watch the peer ("forestay": itself), then let forestay do it."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     world = World.build(scenario, seed)
     watched = Watched(Balancer(SETTINGS) if peer == "forestay" else PEERS[peer](seed))
     outcome = run(world, watched, peer)
@@ -177,6 +176,7 @@ def main() -> None:
     parser.add_argument("--peer", default="least_connections", choices=["forestay", *sorted(PEERS)])
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print(f"{'change by forestay, true / estimated':38} {'delay':>17} {'max/mean':>17} {'seconds over 100 %':>24}")
     for name in asked.scenarios:
         found = compare(_scenario(name), asked.seed, asked.peer)
