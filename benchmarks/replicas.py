@@ -17,6 +17,7 @@ import numpy as np
 
 from forestay import Balancer, BalancerSettings, LoadReport
 from forestay.model.plan import FloatArray
+from forestay.placement.fitness import fill_level
 
 SAMPLE_S = 0.1
 
@@ -50,11 +51,8 @@ class Fleet:
 
 def ideal_level(own_load: FloatArray, capacity: FloatArray, work: float) -> float:
     """Load of the busiest server, at best, where `work` may be spread at will over their own load."""
-    order = np.argsort(own_load)
-    total = np.cumsum(capacity[order])
-    levels = (work + np.cumsum(capacity[order] * own_load[order])) / total
-    fits = levels <= np.append(own_load[order][1:], math.inf)
-    return max(float(levels[np.argmax(fits)]), float(own_load.max()))
+    level = fill_level(own_load[None], capacity, np.array([work]))
+    return max(float(level[0]), float(own_load.max()))
 
 
 class Replicas:

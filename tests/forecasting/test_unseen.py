@@ -77,7 +77,7 @@ def test_what_this_picker_did_since_the_report_the_others_did_as_well(told: bool
     now = np.array([30.0, 9.0])
     seen = np.zeros((1, AGES, 2))
     seen[0, 0], seen[0, -1] = [20.0, 0.0], [10.0, 9.0]
-    everybody = others.population(seen, 39.0, now).sum((0, 1))
+    everybody = others.population(seen, np.ones(1)).sum((0, 1))
     assert everybody == pytest.approx(now + 30 + (others.ratio - 1) * (now - then), rel=0.05)
 
 
@@ -86,5 +86,5 @@ def test_newborn_connections_of_others_are_where_ours_are_where_reports_tell() -
     others.learn(np.array([10.0, 10.0]), np.array([40.0, 40.0]), EVEN, BOTH, BOTH)
     seen = np.zeros((1, AGES, 2))
     seen[0, 0], seen[0, -1] = [4.0, 0.0], [6.0, 10.0]
-    young = others.population(seen, 20.0, np.array([10.0, 10.0]))[0, 0]
+    young = others.population(seen, np.ones(1))[0, 0]
     assert young == pytest.approx([4.0 * others.ratio, 0.0])

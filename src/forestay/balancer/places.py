@@ -23,10 +23,6 @@ _NOTHING = (-1, 0.0, 0)
 _PENALISED = [math.exp(2 * KAPPA * PENALTY)] * HORIZONS
 
 
-def _nobody(zone: str) -> IntArray:
-    return np.zeros(0, np.int64)
-
-
 class Places:
     """Chooses, reserves and takes back, by endpoint slot.
 
@@ -103,13 +99,13 @@ class Places:
 
     def choose(
         self,
-        without: Collection[int] = (),
-        wanted: int = -1,
-        zone: str = "",
-        within: Callable[[str], IntArray] = _nobody,
-        factor: float = 1,
-        zone_factor: float = 1,
-        kind: int = 0,
+        without: Collection[int],
+        wanted: int,
+        zone: str,
+        within: Callable[[str], IntArray],
+        factor: float,
+        zone_factor: float,
+        kind: int,
     ) -> tuple[int, str]:
         """A slot and the reason for it, not counted yet; -1 where nobody may take one more.
 

@@ -141,9 +141,7 @@ class Roster(Learned):
             return False
         if report.memory is not None:
             self.memory[slot] = report.memory
-        load = report.load
-        if load is None:
-            load = max((part for part in (report.cpu, report.network) if part is not None), default=None)
+        load = report.stated_load
         if load is None:
             return report.memory is not None
         self.load[slot] = min(load, LOAD_CLIP)

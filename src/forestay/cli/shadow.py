@@ -1,19 +1,17 @@
 """`forestay shadow`: what forestay would have done in the live balancer's place."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from forestay.cli.client import ApiClient, quoted
-from forestay.cli.failure import CommandFailed
 from forestay.cli.options import API_DEFAULT, Api, Cluster, Json, Token
+from forestay.cli.watching import watch
 
 MEASURES = (
     ("busiest server / mean", "max_over_mean", ".2f"),
@@ -26,7 +24,7 @@ MEASURES = (
 
 def shadow(
     cluster: Cluster = "",
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
+    again: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
     as_json: Json = False,
     interval_s: Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between looks.")] = 2.0,
     api: Api = API_DEFAULT,
@@ -43,26 +41,10 @@ def shadow(
         if as_json:
             typer.echo(json.dumps(client.get(path)))
             return
-        shown = view(name, client.get(path))
-        if watch and console.is_terminal:
-            _live(client, name, path, interval_s, console, shown)
+        if again and console.is_terminal:
+            watch(lambda: view(name, client.get(path)), interval_s, console)
         else:
-            console.print(shown)
-
-
-def _live(client: ApiClient, name: str, path: str, interval_s: float, console: Console, shown: RenderableType) -> None:
-    with Live(shown, console=console, auto_refresh=False, screen=True) as live:
-        try:
-            while True:
-                live.update(shown, refresh=True)
-                time.sleep(interval_s)
-                try:
-                    shown = view(name, client.get(path))
-                except CommandFailed as error:  # a restart of forestay should not end the view
-                    live.update(Group(shown, Text(f"{error}; trying again", style="red")), refresh=True)
-        except KeyboardInterrupt:
-            pass  # the usual way to leave
-    console.print(shown)
+            console.print(view(name, client.get(path)))
 
 
 def view(name: str, found: Mapping[str, Any]) -> RenderableType:

@@ -1,19 +1,18 @@
 """`forestay status`: every server's load now and soon, at a glance."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from forestay.cli.client import ApiClient, quoted
 from forestay.cli.failure import CommandFailed
 from forestay.cli.options import API_DEFAULT, Api, Cluster, Json, Token
+from forestay.cli.watching import watch
 
 BUSY, FULL = 0.70, 0.95
 """Loads from which a figure turns yellow and red: the default threshold and the default load_max."""
@@ -38,7 +37,7 @@ def status(
         elif once or not console.is_terminal:
             console.print(view(_look(client, cluster)))
         else:
-            _live(client, cluster, interval_s, console)
+            watch(lambda: view(_look(client, cluster)), interval_s, console)
 
 
 def _look(client: ApiClient, named: str) -> list[dict[str, Any]]:
@@ -50,23 +49,6 @@ def _look(client: ApiClient, named: str) -> list[dict[str, Any]]:
         if not clusters:
             raise CommandFailed(f"there is no cluster {named!r}; there are: {', '.join(known) or 'none'}")
     return [{**cluster, **client.get(f"/v1/clusters/{quoted(cluster['name'])}/endpoints")} for cluster in clusters]
-
-
-def _live(client: ApiClient, named: str, interval_s: float, console: Console) -> None:
-    shown = view(_look(client, named))
-    with Live(shown, console=console, auto_refresh=False, screen=True) as live:
-        try:
-            while True:
-                time.sleep(interval_s)
-                try:
-                    shown = view(_look(client, named))
-                except CommandFailed as error:  # a restart of forestay should not end the view
-                    live.update(Group(shown, Text(f"{error}; trying again", style="red")), refresh=True)
-                else:
-                    live.update(shown, refresh=True)
-        except KeyboardInterrupt:
-            pass  # the usual way to leave
-    console.print(shown)
 
 
 def view(clusters: list[dict[str, Any]]) -> RenderableType:

@@ -120,9 +120,13 @@ class Forecaster(Learned):
     def begin(self, now_s: float) -> None:
         """Start the time of the next tick's interval here: everything before it was not observed."""
         self.population.advance(now_s)
+        self._begin_interval(now_s)
+
+    def _begin_interval(self, now_s: float) -> None:
         self._by_kind_before = self.population.by_kind.copy()
         self._opens[:] = self._area[:] = 0.0
         self._opened_kinds = [0] * len(self.kinds)
+        self._closed = array("d")
         self._now_s = now_s
 
     def kind(self, hint: str) -> int:
@@ -197,11 +201,7 @@ class Forecaster(Learned):
         if merged > 0:
             self.population.merge(merged)
             self._window.clear()
-        self._by_kind_before = self.population.by_kind.copy()
-        self._opens[:] = self._area[:] = 0.0
-        self._opened_kinds = [0] * len(self.kinds)
-        self._closed = array("d")
-        self._now_s = now_s
+        self._begin_interval(now_s)
 
     def _handshaking(self) -> FloatArray:
         """Accepts of the last second, which are load now whatever becomes of their connections, shape (endpoints,).
@@ -285,19 +285,18 @@ class Forecaster(Learned):
         fresh = fresh & (covered > 0.5)
         latest_s = float(np.median(at_s[fresh])) if fresh.any() else self._now_s - self._delay_s
         periodic = self.residual.periodicity.ahead(1.0)
-        own = x[:COSTS].sum(0)
-        self.unseen.learn(own, open_connections, 1.0 / self.cost.scale, fresh, known)
-        x = self.unseen.added(x, float(own.sum()))
+        unseen, own = self.unseen, x[:COSTS].sum(0)
+        unseen.learn(own, open_connections, 1.0 / self.cost.scale, fresh, known)
+        x = unseen.added(x, float(own.sum()))
         x, hidden, by_kind = x[: COSTS + 1], x[HIDDEN], x[HIDDEN + 1 :]
         telling = fresh & ~self.cost.is_full(x, load)
-        unseen = self.unseen
         self.cost.learn(x, load - periodic, telling, 1.0 / unseen.ratio, guessed=unseen.guessed > 0)
         if len(by_kind):
             accepts = self.cost.scale * self.cost.per_accept * x[ACCEPTS]
             self.kinds.learn(by_kind, load - periodic - accepts, telling, self.cost)
             self.kinds.normalise(self.population.by_kind.sum((1, 2)))
         residual = load - self.cost.structural(x) - self.cost.scale * hidden
-        if self.unseen.ratio < UNSEEN_MAX:
+        if unseen.ratio < UNSEEN_MAX:
             residual -= self._attribute(residual - periodic, telling, at_s, latest_s)
         self.residual.learn(residual, telling, self._sample, latest_s)
         self.ensemble.learn(load, fresh, self._sample, latest_s)
@@ -346,9 +345,7 @@ class Forecaster(Learned):
             remember: keep the forecast, to learn from its outcome.
         """
         cost, kinds = self.cost, self.kinds
-        by_kind = self.population.by_kind
-        own = kinds.together(by_kind).sum(0)
-        by_kind = self.unseen.population(by_kind, float(len(self.population)), own)
+        by_kind = self.unseen.population(self.population.by_kind, kinds.relative)
         alike = list(zip(kinds.survivals, kinds.relative.tolist(), kinds.mix.tolist(), strict=True))
         remaining = np.stack([relative * structural.remaining(survival, cost) for survival, relative, _ in alike])
         weighted = by_kind + self.population.excess

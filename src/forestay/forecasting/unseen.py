@@ -114,7 +114,7 @@ class Unseen(Learned):
         everybody: FloatArray = seen + each * self.counts
         return everybody
 
-    def population(self, seen: FloatArray, connections: float, own: FloatArray) -> FloatArray:
+    def population(self, seen: FloatArray, relative: FloatArray) -> FloatArray:
         """Open connections of all pickers now, by kind and age.
 
         What this picker has done since the last report, the others did as well: they follow the same rule and saw the
@@ -122,17 +122,18 @@ class Unseen(Learned):
 
         Args:
             seen: known connections, shape (kinds, ages, endpoints).
-            connections: known ones, all endpoints together.
-            own: known ones as `learn` counts them, shape (endpoints,).
+            relative: cost by kind beside the average, in which `learn` counts them, shape (kinds,).
 
         Returns:
             The same for all pickers, same shape.
         """
-        if self._pickers == 1 or connections <= 0:
+        if self._pickers == 1 or not seen.any():
             return seen
+        by_age = seen.sum(-1, keepdims=True)
+        own = relative @ seen.sum(1)
         others = self.ratio - 1.0
         counts = np.maximum(self.counts + others * np.where(self._known, own - self._own_then, 0.0), 0.0)
-        unseen = seen.sum(-1, keepdims=True) / connections * counts
+        unseen = by_age / by_age.sum() * counts
         if self.guessed == 0.0:  # told how many they are: the newborn are where ours are, the older make up the rest
             young, older = others * seen[:, :NEWBORN], unseen[:, NEWBORN:]
             rest = counts - young.sum((0, 1))

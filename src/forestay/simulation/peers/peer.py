@@ -134,9 +134,7 @@ class Peer:
         slot = self._slot.get(report.endpoint_id, -1)
         if slot < 0 or slot in self._away or report.at_s < self.reported_s[slot]:
             return False
-        load = report.load
-        if load is None:
-            load = max((part for part in (report.cpu, report.network) if part is not None), default=None)
+        load = report.stated_load
         if load is None or not (math.isfinite(load) and load >= 0):
             return False
         self.load[slot] = load
