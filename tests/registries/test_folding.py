@@ -112,6 +112,18 @@ async def test_a_fold_runs_by_itself_when_the_journal_has_grown(monkeypatch: pyt
     await registry.close()
 
 
+async def test_a_fold_that_is_asked_for_after_the_end_writes_nothing_and_waits_for_nothing() -> None:
+    store = FaultyStore()
+    registry = Registry(store, "chat", interval_s=0.0)
+    await registry.start()
+    registry.register(connection(1))
+    await registry.close()
+    store.commits_left = 0  # away for good: a fold would try for ever
+    async with asyncio.timeout(5.0):
+        await registry.fold()
+    assert registry.health().folds == 0
+
+
 def test_segments_of_an_endpoint_are_under_one_prefix_in_order_of_age() -> None:
     keys = [segment_key(b"seg/", endpoint, n) for endpoint in ("[::1]:80", "a/b:80") for n in (1, 2, 1 << 40)]
     assert keys == sorted(keys)

@@ -198,10 +198,9 @@ class Registry:
         return True
 
     async def fold(self) -> None:
-        """Fold the journal now, rather than when it has grown: for maintenance and tests."""
-        if self._folding is None or self._folding.done():
-            self._folding = asyncio.get_running_loop().create_task(self._folder.fold())
-        await asyncio.shield(self._folding)
+        """Fold the journal now, rather than when it has grown: for maintenance and tests. After `close`: nothing."""
+        if self._running:
+            await asyncio.shield(self._start_fold())
 
     async def put_blob(self, name: str, data: bytes) -> None:
         """Keep `data` under `name`, durably on return.
@@ -284,8 +283,14 @@ class Registry:
 
     def _on_written(self, size: int) -> None:
         self._folder.journal_bytes += size
-        if self._running and self._folder.due and (self._folding is None or self._folding.done()):
+        if self._running and self._folder.due:
+            self._start_fold()
+
+    def _start_fold(self) -> asyncio.Task[None]:
+        """The fold that is under way; one begins where there is none."""
+        if self._folding is None or self._folding.done():
             self._folding = asyncio.get_running_loop().create_task(self._folder.fold())
+        return self._folding
 
 
 def _known_key(connection_id: str) -> bytes | None:
